@@ -1,0 +1,192 @@
+"""Every setting of the environment, typed, read once. `.env.example` lists the same (a test compares them)."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _boolean(raw: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if raw.lower() not in known:
+        raise ValueError("is not one of 1, 0, true, false, yes, no")
+    return known[raw.lower()]
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
+            raise ValueError(f"is not a whole number from {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def _words(raw: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def _networks(raw: str) -> tuple[str, ...]:
+    for word in _words(raw):
+        ipaddress.ip_network(word)
+    return _words(raw)
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in allowed:
+            raise ValueError(f"is not one of {', '.join(allowed)}")
+        return raw
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if not raw:
+            return raw
+        try:
+            parts, port = urlsplit(raw), urlsplit(raw).port
+        except ValueError:
+            # Python's own words quote what may be a part of the password.
+            raise ValueError("is not a URL, or its port is not a number up to 65535") from None
+        if parts.scheme not in schemes:
+            raise ValueError(f"is not a URL with scheme {' or '.join(schemes)}")
+        if port == 0:
+            raise ValueError("has port 0, where nobody listens")
+        return raw
+
+    return parse
+
+
+_postgres_url = _url("postgresql", "postgres")
+
+
+def _postgres(raw: str) -> str:
+    """Where no host is named, libpq takes the socket directory that it was built with: each build has another."""
+    if not _postgres_url(raw):
+        return raw
+    database = django_database(raw)
+    options = database["OPTIONS"]
+    if not database["HOST"] and options.keys().isdisjoint({"hostaddr", "service"}):
+        raise ValueError("names no host: write …@host/name, or …/name?host=/directory for a socket")
+    if not database["NAME"] and "service" not in options:
+        raise ValueError("names no database: write …@host/name")
+    return raw
+
+
+_redis = _url("redis", "rediss", "unix")
+_REQUIRED = object()
+
+
+def _variable(parse: Callable[[str], Any], *, default: Any = _REQUIRED, doc: str) -> Any:
+    """Declare one variable: the default is written as it would stand in the environment."""
+    return dataclasses.field(metadata={"parse": parse, "default": default, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The process's configuration. Field names are the variables' names in lower case."""
+
+    secret_key: str = _variable(_text, doc="signs cursors and sessions; 50 random characters")
+    debug: bool = _variable(_boolean, default="0", doc="Django's debug pages; never in production")
+    allowed_hosts: tuple[str, ...] = _variable(
+        _words, default="127.0.0.1,localhost", doc="Host headers that are served"
+    )
+    csrf_trusted_origins: tuple[str, ...] = _variable(_words, default="", doc="origins of the admin behind a proxy")
+    behind_tls: bool = _variable(
+        _boolean, default="1", doc="cookies only over TLS, HSTS, X-Forwarded-Proto is believed"
+    )
+    release: str = _variable(_text, default="dev", doc="shown in logs, metrics and /v2/health")
+
+    database_url: str = _variable(_postgres, doc="postgresql://… as role app: what web, worker and commands use")
+    migrate_database_url: str = _variable(_postgres, default="", doc="the same database as role owner: migrations only")
+    direct_database_url: str = _variable(
+        _postgres, default="", doc="past PgBouncer, for what holds session locks; empty: DATABASE_URL"
+    )
+    database_pool_min: int = _variable(_whole(0, 1000), default="1", doc="connections a process keeps open")
+    database_pool_max: int = _variable(_whole(1, 1000), default="20", doc="connections a process opens at most")
+    database_pool_timeout_s: int = _variable(_whole(1, 300), default="5", doc="wait for a free connection, then 503")
+    database_prepare: bool = _variable(
+        _boolean, default="1", doc="prepared statements; 0 behind PgBouncer older than 1.21 in transaction mode"
+    )
+    ledger_isolation: str = _variable(
+        _choice("read committed", "serializable"), default="read committed", doc="isolation of posting (spec 003)"
+    )
+
+    redis_url: str = _variable(_redis, doc="cache; in production a server of its own, allkeys-lru")
+    dramatiq_broker_url: str = _variable(_redis, default="", doc="jobs; a server that never evicts; empty: REDIS_URL")
+
+    group_size_max: int = _variable(_whole(1, 1000), default="50", doc="requests of a process that share one commit")
+    group_linger_ms: int = _variable(_whole(0, 100), default="0", doc="wait for company before a commit, milliseconds")
+
+    drain_file: str = _variable(
+        _text,
+        default="",
+        doc="a file whose presence turns /readyz red, so that traffic goes elsewhere before the process is stopped;"
+        " empty: none",
+    )
+    log_level: str = _variable(_choice("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO", doc="lowest level logged")
+    metrics_allow: tuple[str, ...] = _variable(
+        _networks, default="127.0.0.1/32,::1/128", doc="networks that read /v2/health/metrics without a key"
+    )
+    prometheus_multiproc_dir: str = _variable(
+        _text,
+        default="",
+        doc="where a role's processes share metrics, such as …/web beside …/worker; empty: each alone",
+    )
+    otel_exporter_otlp_endpoint: str = _variable(
+        _url("http", "https"), default="", doc="where traces go; needs the OpenTelemetry packages; empty: no tracing"
+    )
+    outbound_allow_loopback: bool = _variable(
+        _boolean, default="0", doc="calls to 127.0.0.1 and ::1 are let out; the local stack only"
+    )
+
+
+def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
+    """Return the configuration.
+
+    Raises:
+        ImproperlyConfigured: names every variable that is missing or wrong, all at once.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field in dataclasses.fields(Environment):
+        name, default = field.name.upper(), field.metadata["default"]
+        raw = environ.get(name, default)
+        if raw is _REQUIRED or (raw == "" and default is _REQUIRED):
+            problems.append(f"{name} is not set: {field.metadata['doc']}")
+            continue
+        try:
+            values[field.name] = field.metadata["parse"](raw)
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    if problems:
+        raise ImproperlyConfigured("The environment is not usable:\n  " + "\n  ".join(problems))
+    return Environment(**values)
+
+
+def django_database(url: str) -> dict[str, Any]:
+    """Return Django's dictionary for a `postgresql://user:password@host:port/name?option=value` URL."""
+    parts = urlsplit(url)
+    options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options,
+    }
