@@ -1,0 +1,107 @@
+"""What the service itself measures, declared in one place, and the exposition of everything measured.
+
+`config.api.metrics` adds what HTTP measures.
+
+With PROMETHEUS_MULTIPROC_DIR the processes of a role share a directory, and the directories of all roles lie side by
+side (`…/web`, `…/worker`): any process can then show the numbers of all. Without it each process shows its own.
+Labels are bounded sets: never a client, an account or an id.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from config.runtime.slots import Slots, drop_dead
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+ROLES = ("web", "worker", "schedule", "relay", "consumer", "command")
+
+# Read here, not from the settings: the kind of storage is chosen when the first metric below is made.
+_shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+DIRECTORY = Path(_shared).absolute() if _shared else None
+values.ValueClass = (
+    values.MultiProcessValue(Slots(DIRECTORY).mine)  # type: ignore[no-untyped-call]  # untyped in its package
+    if DIRECTORY
+    else values.MutexValue
+)
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 30)
+QUERY_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5, 30)
+SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+# Money (spec 001, Monitoring).
+TRANSACTIONS = Counter("transactions_total", "Transactions by type and outcome.", ["type", "outcome"])
+TRANSACTIONS_DURATION = Histogram(
+    "transactions_duration_seconds", "From acceptance to the outcome.", ["type"], buckets=SECONDS
+)
+TRANSACTIONS_FAILED = Counter("transactions_failed_total", "Failed transactions by error code.", ["code"])
+TRANSACTIONS_QUEUE_SIZE = Gauge(
+    "transactions_queue_size", "Accepted transactions without an outcome.", multiprocess_mode="livemostrecent"
+)
+RECEIPT_BATCH_SIZE = Histogram("receipt_batch_size", "Intents that shared one commit.", buckets=SIZES)
+RECEIPT_BATCH_LATENCY = Histogram("receipt_batch_latency", "Seconds of such a commit.", buckets=SECONDS)
+
+# Workers and the schedule.
+WORKER_POOL_UTILIZATION = Gauge(
+    "worker_pool_utilization", "Share of busy threads, 0 to 1, of the busiest worker.", multiprocess_mode="livemax"
+)
+WORKER_PROCESSING_DURATION = Histogram(
+    "worker_processing_duration", "Seconds of a message.", ["actor", "outcome"], buckets=SECONDS
+)
+JOB_DURATION = Histogram("job_duration_seconds", "Seconds of a periodic job.", ["job", "outcome"], buckets=SECONDS)
+
+# What they stand on.
+BREAKER_STATE = Gauge("breaker_state", "0 closed, 1 half-open, 2 open.", ["name"], multiprocess_mode="livemax")
+BREAKER_REJECTIONS = Counter("breaker_rejections_total", "Calls that an open breaker refused.", ["name"])
+DB_POOL_SIZE = Gauge("db_pool_size", "Open database connections.", multiprocess_mode="livesum")
+DB_POOL_AVAILABLE = Gauge("db_pool_available", "Open connections that nobody uses.", multiprocess_mode="livesum")
+DB_POOL_WAITING = Gauge("db_pool_waiting", "Threads that wait for a connection.", multiprocess_mode="livesum")
+DB_QUERY = Histogram("db_query_seconds", "Seconds of a statement by first keyword.", ["op"], buckets=QUERY_SECONDS)
+LOG_LINES_DROPPED = Counter("log_lines_dropped_total", "Log lines that standard output did not take.")
+
+
+class _Shared(Collector):
+    """Merges the files of every role, of living processes and of dead ones."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self._directories = directories
+
+    def collect(self) -> Iterable[Metric]:
+        files: list[str] = []
+        for directory in self._directories:
+            drop_dead(directory)
+            files += [str(path) for path in directory.glob("*.db") if _is_filled(path)]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # untyped there
+        return merged
+
+
+def _is_filled(path: Path) -> bool:
+    """Tell a file that can be read from one that was made, or deleted, this instant."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def directories_of(directory: Path) -> list[Path]:
+    """Return the directories that are shown together with `directory`: those of all roles, if it is a role's."""
+    if directory.name not in ROLES:
+        return [directory]
+    return [directory.parent / role for role in ROLES if (directory.parent / role).is_dir()]
+
+
+def exposition() -> bytes:
+    """Return the metrics in Prometheus' text format: of all processes if they share them, else of this one."""
+    if DIRECTORY is None:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    registry.register(_Shared(directories_of(DIRECTORY)))
+    return generate_latest(registry)

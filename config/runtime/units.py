@@ -1,0 +1,62 @@
+"""A unit of work: one request, message, job or command, and what is known of it so far."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+TRACEBACK_MAX = 16_384
+
+
+@dataclass(slots=True)
+class Unit:
+    """What ends up in the one canonical line. `level` is the line's; times are in seconds.
+
+    `db_queries` and `db_s` are of the statements of the unit's own thread: a commit that a request shares with others
+    runs in the batcher's thread, and is no request's alone.
+    """
+
+    event: str
+    request_id: str
+    trace_id: str
+    fields: dict[str, Any]
+    level: str = "info"
+    begun: float = field(default_factory=time.perf_counter)
+    db_queries: int = 0
+    db_s: float = 0.0
+
+    def fail(self, error: BaseException) -> None:
+        """Make it a failure: the line shows the exception's type and the end of its traceback."""
+        self.level = "error"
+        self.fields |= shown(error)
+
+
+def shown(error: BaseException) -> dict[str, str]:
+    """Return what a line says of an exception."""
+    return {
+        "exception": type(error).__qualname__,
+        "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_MAX:],
+    }
+
+
+_current: ContextVar[Unit | None] = ContextVar("unit", default=None)
+
+
+def current() -> Unit | None:
+    """Return the unit that this thread works on."""
+    return _current.get()
+
+
+@contextmanager
+def entered(unit: Unit) -> Iterator[None]:
+    """Make `unit` the current one."""
+    token = _current.set(unit)
+    try:
+        yield
+    finally:
+        _current.reset(token)
