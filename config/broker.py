@@ -1,0 +1,123 @@
+"""The queue's broker: Dramatiq on a Redis that never evicts. Workers run as `python -m dramatiq config.broker`.
+
+Messages are pokes: work lives in tables, and the schedule pokes again for what is due. So a message may be lost, come
+twice or be dropped when it is old, and retries are few.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import django
+import dramatiq
+import redis
+from django.apps import apps
+from django.conf import settings
+from django.core import checks
+from django.utils.module_loading import autodiscover_modules
+from dramatiq import Message
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import AgeLimit, Middleware, Retries, ShutdownNotifications, TimeLimit
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from config.runtime.breaker import Breaker, BreakerOpen
+from config.runtime.messages import MessageRecord
+
+CONNECT_TIMEOUT_S = 1.0
+COMMAND_TIMEOUT_S = 2.0
+ENQUEUE_OPEN_S = 3.0  # as long as Dramatiq's consumers wait before they connect again
+
+MESSAGE_AGE_MAX_MS = 3_600_000
+MESSAGE_TIME_MAX_MS = 120_000
+RETRIES_MAX = 3
+RETRY_FROM_MS, RETRY_TO_MS = 1_000, 60_000
+
+
+class JobsClient(redis.Redis):
+    """A client for the broker: short timeouts, and one more try where a kept connection turns out to be closed."""
+
+    @classmethod
+    def at(cls, url: str) -> JobsClient:
+        """Return a client of the server at `url`."""
+        pool = redis.ConnectionPool.from_url(
+            url,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=COMMAND_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        )
+        return cls(connection_pool=pool)
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Run a command; a server that does not answer counts as one that is away.
+
+        Dramatiq waits and tries again after a ConnectionError, and takes a TimeoutError for a bug of its own.
+        """
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # untyped there
+        except redis.TimeoutError as error:
+            raise redis.ConnectionError("The broker does not answer.") from error
+
+
+class JobsBroker(RedisBroker):
+    """Dramatiq's broker on the server at `url`; an outage costs its senders one timeout for each `ENQUEUE_OPEN_S`.
+
+    Only enqueueing is guarded: consumers go on trying to connect in their own rhythm, and nobody waits for them.
+    """
+
+    def __init__(self, url: str, *, namespace: str = "dramatiq") -> None:
+        super().__init__(client=JobsClient.at(url), middleware=middleware(), namespace=namespace)  # type: ignore[no-untyped-call]  # untyped there
+        self._breaker = Breaker(
+            "jobs", failures=(redis.ConnectionError,), failures_min=1, failure_ratio=0.0, open_s=ENQUEUE_OPEN_S
+        )
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Enqueue a message, `delay` in milliseconds.
+
+        Raises:
+            redis.ConnectionError: the server is away, or was a moment ago.
+        """
+        try:
+            with self._breaker.guard():
+                return super().enqueue(message, delay=delay)
+        except BreakerOpen as error:
+            raise redis.ConnectionError("The broker is away; it is left alone for a moment.") from error
+
+
+def middleware() -> list[Middleware]:
+    """Return what surrounds a message, outermost first. What an actor needs otherwise, it says in its options."""
+    return [
+        MessageRecord(),
+        AgeLimit(max_age=MESSAGE_AGE_MAX_MS),
+        TimeLimit(time_limit=MESSAGE_TIME_MAX_MS, interval=1_000),
+        ShutdownNotifications(notify_shutdown=False),
+        Retries(max_retries=RETRIES_MAX, min_backoff=RETRY_FROM_MS, max_backoff=RETRY_TO_MS),
+    ]
+
+
+def check_eviction(**_: Any) -> list[checks.CheckMessage]:
+    """Warn when the broker's server may throw messages away; say nothing when it cannot be asked."""
+    try:
+        policy = JobsClient.at(settings.DRAMATIQ_BROKER_URL).info("memory").get("maxmemory_policy", "noeviction")
+    except redis.RedisError:
+        return []
+    if policy == "noeviction":
+        return []
+    return [
+        checks.Warning(
+            f"Jobs live on a Redis that evicts (maxmemory-policy {policy}): messages can vanish.",
+            hint="Point DRAMATIQ_BROKER_URL at a server of its own with maxmemory-policy noeviction.",
+            id="countinghouse.W001",
+        )
+    ]
+
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+if not (apps.ready or apps.loading):
+    django.setup()  # a worker begins here; everybody else comes here from django.setup()
+
+broker = JobsBroker(settings.DRAMATIQ_BROKER_URL)
+dramatiq.set_broker(broker)
+checks.register(check_eviction, "jobs")
+autodiscover_modules("actors")
