@@ -1,0 +1,136 @@
+"""What happens without being asked: periodic jobs, run by one leader among any number of schedule processes.
+
+The leader holds an advisory lock of a database session of its own; when it dies, the server frees the lock and another
+takes over. Across a take-over a job may run twice at once for a moment: jobs bear that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from config.runtime import metrics
+from config.runtime.database import release_connections
+from config.runtime.logging import get_logger, unit_of_work
+
+TICK_S = 0.25
+LEADER_LOCK = int.from_bytes(b"schedule")
+QUIET_BELOW_S = 60
+
+# A leader whose network is gone must lose its session on both sides within seconds.
+_KEEPALIVE = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5_000}
+_SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3"
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A periodic job: `call` is the dotted path of a function without arguments; it is a door, and may read the clock.
+
+    A run that takes longer than `every_s` skips the ticks it missed.
+    """
+
+    name: str
+    every_s: float
+    call: str
+    doc: str
+
+
+JOBS: tuple[Job, ...] = (
+    Job(
+        name="outbox_partitions",
+        every_s=3600,
+        call="ledger.events.partitions.ensure_partitions",
+        doc="Makes the outbox's partitions of the next months before they are needed.",
+    ),
+)
+
+
+def run_job(job: Job) -> bool:
+    """Run a job once in this thread, with its line and its metric; tell whether it succeeded."""
+    begun, outcome = time.perf_counter(), "done"
+    try:
+        with unit_of_work("job", job=job.name, status="failed") as unit:
+            if job.every_s < QUIET_BELOW_S:
+                unit.level = "debug"
+            call: Callable[..., Any] = import_string(job.call)
+            call()
+            unit.fields["status"] = "done"
+    except Exception:  # noqa: BLE001  (the edge of the process: the line above shows the exception)
+        outcome = "failed"
+    finally:
+        release_connections()
+    metrics.JOB_DURATION.labels(job.name, outcome).observe(time.perf_counter() - begun)
+    return outcome == "done"
+
+
+class Runner:
+    """Starts what is due, each job in a thread of its own and never twice at a time."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._due = dict.fromkeys(jobs, 0.0)
+        self._threads: dict[Job, threading.Thread] = {}
+
+    def start_due(self, at: float) -> None:
+        """Start the jobs whose time has come; `at` is of the monotonic clock, in seconds."""
+        for job, due in self._due.items():
+            running = self._threads.get(job)
+            if at < due or (running is not None and running.is_alive()):
+                continue
+            missed = (at - due) // job.every_s if due else 0
+            self._due[job] = due + (missed + 1) * job.every_s if due else at + job.every_s
+            # Daemons: a job that hangs must not keep the process from stopping; its transaction rolls back.
+            thread = threading.Thread(target=run_job, args=(job,), name=job.name, daemon=True)
+            thread.start()
+            self._threads[job] = thread
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the running jobs; tell whether all have ended. Nobody may start any meanwhile."""
+        deadline = time.monotonic() + timeout_s
+        for thread in self._threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads.values())
+
+
+def lead(runner: Runner, stop: threading.Event) -> None:
+    """Run the due jobs for as long as this process is the leader, until `stop`; survive the database being away."""
+    while not stop.is_set():
+        try:
+            with _own_connection() as connection:
+                _lead_on(connection, runner, stop)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            log.warning("schedule.database_away", error=str(error))
+            stop.wait(TICK_S)
+
+
+def _lead_on(connection: psycopg.Connection[Any], runner: Runner, stop: threading.Event) -> None:
+    is_leader = False
+    while not stop.wait(TICK_S):
+        if is_leader:
+            connection.execute("SELECT 1")  # raises when the session, and with it the lock, is gone
+        elif is_leader := _locked(connection):
+            log.info("schedule.leader")
+        if is_leader:
+            runner.start_due(time.monotonic())
+
+
+def _locked(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK]).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _own_connection() -> psycopg.Connection[Any]:
+    alias = "direct" if "direct" in settings.DATABASES else "default"
+    parameters = connections[alias].get_connection_params()
+    connection = psycopg.connect(**parameters | _KEEPALIVE, autocommit=True)
+    connection.execute(_SERVER_KEEPALIVE)
+    return connection
