@@ -1,0 +1,203 @@
+"""OpenAPI documents that tell the whole truth: structs, problems, scopes and headers of every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import msgspec
+from drf_spectacular.drainage import set_override
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ComponentIdentity, ResolvedComponent
+from drf_spectacular.utils import OpenApiParameter
+
+from config.api import idempotency, pages, prefer
+from config.api.permissions import HasScope, scope_of
+from config.api.problems import CONTENT_TYPE
+
+_REF = "#/components/schemas/{name}"
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_MEANINGS = {
+    400: "Malformed: syntax, header or query parameter.",
+    401: "No valid API key or token.",
+    403: "The key lacks the scope.",
+    404: "No such object.",
+    406: "Only application/json is given.",
+    409: "The state, funds or limits forbid it.",
+    413: "The body is too large.",
+    415: "The body is not application/json in UTF-8.",
+    422: "A field of the body cannot be accepted.",
+    429: "Over the quota.",
+    503: "Busy or unavailable for a moment.",
+}
+_PATIENT = frozenset({429, 503})
+REQUEST_ID = {"description": "Identifies this request in our logs.", "schema": {"type": "string"}, "required": True}
+_KEY_PATTERN = r'^([\x21\x23-\x7e][\x21-\x7e]*|"([\x21\x23-\x5b\x5d-\x7e]|\\["\\])+")$'
+IDEMPOTENCY_KEY = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _KEY_PATTERN}
+
+
+class FieldProblem(msgspec.Struct):
+    """One place of the input that is wrong: a JSON pointer, or a parameter's name."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(msgspec.Struct):
+    """A failure (RFC 9457): `code` is stable, `type` leads to its explanation; some failures add members."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldProblem]
+    request_id: str = ""
+
+
+@cache
+def page_of(row: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """Return the struct of a list answer whose rows are `row`: for `extend_schema(responses=…)`."""
+    members = [("data", list[row]), ("next_cursor", str | None), ("prev_cursor", str | None)]  # type: ignore[valid-type]  # a type made at run time
+    page = msgspec.defstruct(f"{row.__name__}Page", members)
+    set_override(page, "many", False)  # it is the whole answer: drf-spectacular would make a list of pages of it
+    return page
+
+
+def header(name: str, schema: dict[str, Any], *, required: bool = False, description: str = "") -> OpenApiParameter:
+    """Return a request header for `extend_schema(parameters=…)`."""
+    return OpenApiParameter(name, schema, OpenApiParameter.HEADER, required=required, description=description)
+
+
+class Schema(AutoSchema):
+    """Documents what the kit does around a view.
+
+    A view says the rest: `required_scopes`, `idempotency_required` and `prefer_honoured` (both sets of actions or
+    methods), and, for lists, `paged` (likewise) with `filterset_class`; those `unfiltered` take none of its filters.
+    """
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        """Require a bearer with the declared scope, or nothing on public operations."""
+        if not any(isinstance(permission, HasScope) for permission in self.view.get_permissions()):
+            return [{}]
+        scope = scope_of(self.view, self.method)
+        return [{"bearer": [scope] if scope else []}]
+
+    def get_override_parameters(self) -> list[Any]:
+        """Add the headers and parameters that the kit reads."""
+        return [*super().get_override_parameters(), *self._kit_parameters()]
+
+    def get_filter_backends(self) -> list[Any]:
+        """Return none: filters are read from `filterset_class` where the operation is `paged`."""
+        return []
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        """Add problems and the request id to what drf-spectacular finds."""
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        for response in operation["responses"].values():
+            response.setdefault("headers", {})["X-Request-ID"] = {"$ref": "#/components/headers/RequestId"}
+        for status in self._problem_statuses():
+            operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
+        operation["responses"] = dict(sorted(operation["responses"].items()))
+        return operation
+
+    def _says(self, attribute: str) -> bool:
+        operation = getattr(self.view, "action", None) or self.method
+        return operation in getattr(self.view, attribute, ())
+
+    def _kit_parameters(self) -> Iterator[OpenApiParameter]:
+        if self.method == "POST":
+            required = self._says("idempotency_required")
+            yield header(idempotency.HEADER, IDEMPOTENCY_KEY, required=required, description="Makes repeating safe.")
+        if self._says("prefer_honoured"):
+            example = f"`wait=N` (1 to {prefer.WAIT_S_MAX} s, RFC 7240)."
+            yield header("Prefer", {"type": "string"}, description=example)
+        if self._says("paged"):
+            limit = {"type": "integer", "minimum": 1, "maximum": pages.LIMIT_MAX, "default": pages.LIMIT_DEFAULT}
+            yield OpenApiParameter("limit", limit)
+            yield OpenApiParameter("cursor", {"type": "string", "maxLength": pages.CURSOR_BYTES_MAX})
+            yield from () if self._says("unfiltered") else self._filters()
+
+    def _filters(self) -> Iterator[OpenApiParameter]:
+        filterset = getattr(self.view, "filterset_class", None)
+        for name, declared in getattr(filterset, "base_filters", {}).items():
+            schema = _filter_schema(declared)
+            style: dict[str, Any] = {"style": "form", "explode": False} if schema["type"] == "array" else {}
+            yield OpenApiParameter(name, schema, description=str(declared.extra.get("help_text", "")), **style)
+
+    def _problem_statuses(self) -> Iterable[int]:
+        yield from (400, 406, 429, 503)
+        if self.get_auth() != [{}]:
+            yield from (401, 403)
+        if "{" in self.path:
+            yield 404
+        if self.method in _WITH_BODY:
+            yield from (409, 413, 415, 422)
+
+
+class StructExtension(OpenApiSerializerExtension):
+    """Lets `extend_schema` take msgspec structs."""
+
+    target_class = "msgspec.Struct"
+    match_subclasses = True
+
+    def get_name(self, auto_schema: AutoSchema, direction: str) -> str:  # noqa: ARG002
+        """Name the component like the struct."""
+        return str(self.target.__name__)
+
+    def get_identity(self, auto_schema: AutoSchema, direction: str) -> ComponentIdentity:  # noqa: ARG002
+        """Take structs of one name for one component only if they look alike; else drf-spectacular warns."""
+        return ComponentIdentity(str(_schemas(self.target)[0]))
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:  # noqa: ARG002
+        """Return the struct's schema, and register those it refers to."""
+        own, components = _schemas(self.target)
+        for name, schema in components.items():
+            component = ResolvedComponent(
+                name, ResolvedComponent.SCHEMA, schema=schema, object=ComponentIdentity(str(schema))
+            )
+            auto_schema.registry.register_on_missing(component)
+        return own
+
+
+def add_problems(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
+    """Post-processing hook: the components that `Schema` refers to."""
+    components = result["components"]
+    own, others = _schemas(Problem)
+    components.setdefault("schemas", {}).update({"Problem": own, **others})
+    components.setdefault("headers", {})["RequestId"] = REQUEST_ID
+    components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    components["responses"] = {f"Problem{status}": _response(status) for status in _MEANINGS}
+    return result
+
+
+def _filter_schema(declared: Any) -> dict[str, Any]:
+    """Return a filter's schema: its field's own, with the choices that it checks."""
+    schema = dict(getattr(declared.field_class, "openapi", {"type": "string", "minLength": 1}))
+    if "max_length" in declared.extra:
+        schema["maxLength"] = declared.extra["max_length"]
+    choices = [choice[0] if isinstance(choice, tuple) else choice for choice in declared.extra.get("choices", ())]
+    if choices and schema["type"] == "array":
+        schema["items"] = {"type": "string", "enum": choices}
+    elif choices:
+        schema["enum"] = choices
+    return schema
+
+
+def _schemas(struct: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schema of `struct` and, by name, of every struct it refers to."""
+    (_,), components = msgspec.json.schema_components((struct,), ref_template=_REF)
+    return components.pop(struct.__name__), components
+
+
+def _response(status: int) -> dict[str, Any]:
+    headers: dict[str, Any] = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+    if status in _PATIENT:
+        headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": _MEANINGS[status], "headers": headers, "content": content}
