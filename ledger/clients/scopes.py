@@ -1,0 +1,12 @@
+"""What a key may be allowed. Routes name the scope they need; nothing is allowed by default."""
+
+from __future__ import annotations
+
+SCOPES = {
+    "accounts:read": "See accounts, their balances and entries.",
+    "accounts:write": "Open accounts.",
+    "transactions:read": "See transactions, their history and receipts.",
+    "transactions:write": "Move money.",
+    "health:read": "See the state of the service's parts.",
+    "metrics:read": "Read the Prometheus metrics.",
+}
