@@ -1,0 +1,51 @@
+"""Record what happened, in the commit that makes it true. Call inside a database transaction, after the locks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+
+from config.runtime.arrays import numbers, texts, uuids
+from config.runtime.ids import uuid7s
+
+INSERT = """
+INSERT INTO events_outboxevent (event_id, client_id, type, key, data, trace)
+SELECT event_id, client_id, type, key, data, trace
+FROM unnest(
+    %(event_id)s::uuid[], %(client_id)s::bigint[], %(type)s::text[], %(key)s::uuid[], %(data)s::text[],
+    %(trace)s::text[]
+) AS happened (event_id, client_id, type, key, data, trace)
+"""
+
+
+class Happened(NamedTuple):
+    """One event: `key` is the account (or object) whose events keep their order, `data` is JSON text.
+
+    `trace` is the W3C traceparent of who caused it, or empty.
+    """
+
+    client_id: int
+    type: str
+    key: UUID
+    data: str
+    trace: str = ""
+
+
+def record_events(cursor: psycopg.Cursor[Any], events: Sequence[Happened]) -> None:
+    """Write outbox rows through `cursor`, in the order given."""
+    if events:
+        client_ids, types, keys, data, traces = zip(*events, strict=True)
+        cursor.execute(
+            INSERT,
+            {
+                "event_id": uuids(uuid7s(len(events))),
+                "client_id": numbers(client_ids),
+                "type": texts(types),
+                "key": uuids(keys),
+                "data": texts(data),
+                "trace": texts(traces),
+            },
+        )

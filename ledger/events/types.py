@@ -1,0 +1,27 @@
+"""The types of what can happen. A type, once told, keeps its name: whoever listens has it in code."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ledger.domain.states import Status
+
+
+class EventType(StrEnum):
+    """What an outbox row tells of."""
+
+    ACCOUNT_OPENED = "account.opened"
+    ACCOUNT_FROZEN = "account.frozen"
+    ACCOUNT_UNFROZEN = "account.unfrozen"
+    TRANSACTION_PENDING = "transaction.pending"
+    TRANSACTION_COMPLETED = "transaction.completed"
+    TRANSACTION_FAILED = "transaction.failed"
+    TRANSACTION_VOIDED = "transaction.voided"
+    TRANSACTION_EXPIRED = "transaction.expired"
+    TRANSACTION_REVERSED = "transaction.reversed"
+
+
+# Which event tells that a transaction has come to a status.
+OUTCOMES: dict[Status, EventType] = {
+    status: EventType(f"transaction.{status}") for status in Status if status is not Status.PROCESSING
+}
