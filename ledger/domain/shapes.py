@@ -1,0 +1,139 @@
+"""What an answer and an event show of an object: one shape, rendered once, for both."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+
+class AccountName(Struct, frozen=True):
+    """Which account: its id and its path."""
+
+    id: UUID
+    path: str
+
+
+class _Named(Protocol):
+    """An account: as it is stored, or as it is remembered."""
+
+    @property
+    def public_id(self) -> UUID: ...
+    @property
+    def path(self) -> str: ...
+
+
+def account_name(account: _Named) -> AccountName:
+    """Return which account it is, as every shape says it."""
+    return AccountName(account.public_id, account.path)
+
+
+class FailureShape(Struct, frozen=True):
+    """Why a transaction failed."""
+
+    code: str
+    detail: str
+
+
+class TransactionShape(Struct, frozen=True, kw_only=True):
+    """A transaction; amounts are decimal texts in major units, times RFC 3339 in UTC."""
+
+    id: UUID
+    receipt_code: str
+    type: str
+    status: str
+    amount: str
+    currency: str
+    debit_account: AccountName
+    credit_account: AccountName
+    user_id: str | None
+    peer_user_id: str | None
+    reference: str | None
+    description: str | None
+    error: FailureShape | None
+    metadata: dict[str, Any]
+    effective_at: str
+    created_at: str
+    completed_at: str | None
+
+
+class LineShape(Struct, frozen=True, kw_only=True):
+    """One line of a journal inside an event: `balance_after` is posted, on the account's normal side."""
+
+    account: AccountName
+    side: str
+    amount: str
+    layer: str
+    account_version: int
+    balance_after: str
+
+
+class TransactionEventShape(TransactionShape, frozen=True, kw_only=True):
+    """The data of a transaction's event: the transaction at that commit, and the lines it booked."""
+
+    entries: list[LineShape]
+
+
+class EntryShape(LineShape, frozen=True, kw_only=True):
+    """One line of an account's book."""
+
+    journal_id: UUID
+    transaction_id: UUID
+    receipt_code: str
+    currency: str
+    posted_at: str
+    effective_at: str
+
+
+class MoveShape(Struct, frozen=True, kw_only=True):
+    """One step of a transaction's history; `amount` is what moved with it."""
+
+    status: str
+    amount: str
+    actor: str
+    reason: str
+    request_id: str
+    at: str
+
+
+class HistoryShape(Struct, frozen=True):
+    """The history of a transaction, oldest step first; a list as every other, always on one page."""
+
+    data: list[MoveShape]
+    next_cursor: None = None
+    prev_cursor: None = None
+
+
+class BalanceShape(Struct, frozen=True, kw_only=True):
+    """An account's balance on its normal side: booked, held by open holds, and what is left to spend."""
+
+    posted: str
+    held: str
+    available: str
+
+
+class AccountShape(Struct, frozen=True, kw_only=True):
+    """An account with its balance."""
+
+    id: UUID
+    path: str
+    currency: str
+    kind: str
+    user_id: str | None
+    status: str
+    frozen: str
+    floor: str | None
+    ceiling: str | None
+    balance: BalanceShape
+    metadata: dict[str, Any]
+    created_at: str
+
+
+class BalanceAtShape(BalanceShape, frozen=True, kw_only=True):
+    """A balance as it was booked at a moment; `version` counts the entries until then."""
+
+    account: AccountName
+    currency: str
+    at: str
+    version: int

@@ -1,0 +1,198 @@
+"""Every ledger failure we expect, named for the fact; `FAILURES` are those a stored transaction can carry."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from config.runtime.errors import DomainError, Invalid, Kind
+from ledger.domain.shapes import FailureShape
+
+
+class TypeUnknown(Invalid):
+    """There is no such transaction type."""
+
+    code = "type_unknown"
+
+
+class AccountUnknown(Invalid):
+    """The client has no account with this id or path."""
+
+    code = "account_unknown"
+
+
+class SameAccount(Invalid):
+    """A booking needs two different accounts."""
+
+    code = "same_account"
+
+
+class CurrencyUnknown(Invalid):
+    """There is no such currency."""
+
+    code = "currency_unknown"
+
+
+class CurrencyMismatch(Invalid):
+    """An account is in another currency."""
+
+    code = "currency_mismatch"
+
+
+class AmountMalformed(Invalid):
+    """An amount is a decimal text such as "10.00", without a sign."""
+
+    code = "amount_malformed"
+
+
+class AmountTooManyDecimals(Invalid):
+    """The amount has more decimals than its currency."""
+
+    code = "amount_too_many_decimals"
+
+
+class AmountTooLarge(Invalid):
+    """An amount has at most 38 digits in minor units."""
+
+    code = "amount_too_large"
+
+
+class AmountNotPositive(Invalid):
+    """An amount must be above zero."""
+
+    code = "amount_not_positive"
+
+
+class EffectiveInFuture(Invalid):
+    """effective_at lies in the future."""
+
+    code = "effective_at_in_future"
+
+
+class EffectiveOutOfRange(Invalid):
+    """effective_at is no moment that UTC can name."""
+
+    code = "effective_at_out_of_range"
+
+
+class PathMalformed(Invalid):
+    """A path is segments of 1 to 64 of A-Z a-z 0-9 _ . @ + - joined by colons."""
+
+    code = "path_malformed"
+
+
+class FloorAboveZero(Invalid):
+    """An account opens at zero: its floor is zero or below."""
+
+    code = "floor_above_zero"
+
+
+class CeilingBelowZero(Invalid):
+    """An account opens at zero: its ceiling is zero or above."""
+
+    code = "ceiling_below_zero"
+
+
+class InsufficientFunds(DomainError):
+    """The available balance is lower than the amount."""
+
+    kind, code = Kind.CONFLICT, "insufficient_funds"
+
+
+class CeilingExceeded(DomainError):
+    """The balance would rise above the account's ceiling."""
+
+    kind, code = Kind.CONFLICT, "ceiling_exceeded"
+
+
+class AccountFrozen(DomainError):
+    """An account refuses this side of bookings for now."""
+
+    kind, code = Kind.CONFLICT, "account_frozen"
+
+
+class AccountClosed(DomainError):
+    """An account is closed."""
+
+    kind, code = Kind.CONFLICT, "account_closed"
+
+
+class BalanceTooLarge(DomainError):
+    """The sum of an account's bookings would need more than 38 digits."""
+
+    kind, code = Kind.CONFLICT, "balance_too_large"
+
+
+class FailedOtherwise(DomainError):
+    """The transaction failed for a reason that is not in use any more; nothing moved."""
+
+    kind, code = Kind.CONFLICT, "failed_otherwise"
+
+
+class PathTaken(DomainError):
+    """Another account of this client has the path."""
+
+    kind, code = Kind.CONFLICT, "path_taken"
+
+
+class IdempotencyKeyReused(DomainError):
+    """The idempotency key belongs to another request."""
+
+    kind, code = Kind.INVALID, "idempotency_key_reused"
+
+
+class IdempotencyKeyInUse(DomainError):
+    """An equal request is still running; try again."""
+
+    kind, code = Kind.CONFLICT, "idempotency_key_in_use"
+
+
+class PostingRefused(DomainError):
+    """The database refused what we computed; nothing moved. This is a defect, and it is logged."""
+
+    kind, code = Kind.INTERNAL, "posting_refused"
+
+
+class PostingContended(DomainError):
+    """Other postings kept this one from finishing; nothing moved. Try again with the same key."""
+
+    kind, code = Kind.BUSY, "posting_contended"
+
+
+class ReceiptMalformed(DomainError):
+    """This is no receipt code; a character may be mistyped."""
+
+    kind, code = Kind.INVALID, "receipt_malformed"
+
+
+class StatementMalformed(DomainError):
+    """The bank's file is not what its format says."""
+
+    kind, code = Kind.INVALID, "statement_malformed"
+
+
+FAILURES: dict[str, type[DomainError]] = {
+    failure.code: failure
+    for failure in (InsufficientFunds, CeilingExceeded, AccountFrozen, AccountClosed, BalanceTooLarge)
+}
+
+
+def failure_of(code: str, **fields: Any) -> DomainError:
+    """Return the failure that a stored transaction carries, with that code: the books outlive the codes in use."""
+    known = FAILURES.get(code)
+    if known is not None:
+        return known(**fields)
+    failure = FailedOtherwise(**fields)
+    failure.code = code  # type: ignore[misc]  # as it is stored
+    return failure
+
+
+@cache
+def failure_shape(code: str) -> FailureShape:
+    """Return what is shown of the failure; made once, as the codes are few."""
+    return FailureShape(code, failure_of(code).detail)
+
+
+AMOUNT_REFUSALS: dict[str, type[Invalid]] = {
+    refusal.code: refusal for refusal in (AmountMalformed, AmountTooManyDecimals, AmountTooLarge, AmountNotPositive)
+}
