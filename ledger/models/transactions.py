@@ -1,0 +1,105 @@
+"""Transactions (what a client asked, with a status that moves) and their history (append-only)."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from config.runtime.ids import uuid7
+from ledger.clients.models import Client
+from ledger.domain.states import Status
+from ledger.models.accounts import Account, Currency, MinorUnitsField
+
+STATUSES = [(status.value, status.value) for status in Status]
+
+
+class Transaction(models.Model):
+    """One intent to move money. Only its status, error and completion move, and only as MOVES allows.
+
+    `created_at` is the time of the id, so (client, id) is the index by time. The foreign keys are not declared: the
+    posting engine finds the accounts, and what is booked on them the guard on entry checks set-wise.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, db_constraint=False, db_index=False)
+    idempotency_key = models.CharField(max_length=255, null=True)
+    request_hash = models.BinaryField(null=True)
+    receipt_code = models.CharField(max_length=40)
+    type = models.CharField(max_length=32)
+    status = models.CharField(max_length=10, choices=STATUSES)
+    amount_minor = MinorUnitsField()
+    currency = models.ForeignKey(Currency, on_delete=models.PROTECT, db_constraint=False, db_index=False)
+    debit_account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    credit_account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    user_id = models.CharField(max_length=64, null=True)
+    peer_user_id = models.CharField(max_length=64, null=True)
+    reference = models.CharField(max_length=255, null=True)
+    description = models.CharField(max_length=500, null=True)
+    metadata = models.JSONField(default=dict)
+    error_code = models.CharField(max_length=48, null=True)
+    effective_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["client", "idempotency_key"], name="transaction_key_once"),
+            models.CheckConstraint(name="transaction_amount_positive", condition=models.Q(amount_minor__gt=0)),
+            models.CheckConstraint(name="transaction_status_known", condition=models.Q(status__in=list(Status))),
+            models.CheckConstraint(
+                name="transaction_error_iff_failed",
+                condition=models.Q(status="failed", error_code__isnull=False)
+                | models.Q(~models.Q(status="failed"), error_code__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="transaction_two_accounts",
+                condition=~models.Q(debit_account=models.F("credit_account")),
+            ),
+            models.CheckConstraint(
+                name="transaction_key_with_hash",
+                condition=models.Q(idempotency_key__isnull=True) | models.Q(request_hash__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["client", "id"], name="transaction_by_client"),
+            models.Index(
+                fields=["client", "user_id", "id"],
+                name="transaction_by_user",
+                condition=models.Q(user_id__isnull=False),
+            ),
+            models.Index(
+                fields=["client", "peer_user_id", "id"],
+                name="transaction_by_peer",
+                condition=models.Q(peer_user_id__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.receipt_code
+
+
+class TransactionEvent(models.Model):
+    """One move of one transaction, written in the commit of the move.
+
+    `from_status` is NULL for the first. `executing_at` is when the engine took the transaction up, on the rows that
+    record an outcome: an answer shows `executing` as a step of its own between the two.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    transaction = models.ForeignKey(
+        Transaction, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="history"
+    )
+    from_status = models.CharField(max_length=10, null=True)
+    to_status = models.CharField(max_length=10, choices=STATUSES)
+    amount_minor = MinorUnitsField()
+    actor = models.CharField(max_length=100)
+    reason = models.CharField(max_length=500, blank=True)
+    request_id = models.CharField(max_length=128, blank=True)
+    executing_at = models.DateTimeField(null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["transaction", "id"], name="history_by_transaction")]
