@@ -1,0 +1,100 @@
+"""The only place that locks money: balances, in the order of their accounts. Call inside a database transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from config.runtime.arrays import numbers
+from config.runtime.database import raw_cursor
+from ledger.domain.balances import Sums
+
+# The order makes two rounds that share accounts wait for one another instead of dead-locking.
+LOCK_BALANCES = """
+SELECT account_id, sign, posted_debits, posted_credits, pending_debits, pending_credits, floor, ceiling, version,
+    last_posted_at
+FROM ledger_balance
+WHERE account_id = ANY(%s::bigint[])
+ORDER BY account_id
+FOR NO KEY UPDATE
+"""
+
+# Every wait for a lock has an end; what waits longer is refused and may be repeated.
+# A client that vanishes in the middle of a round gives its locks back.
+SET_LOCK_TIMEOUT = """
+SELECT set_config('lock_timeout', '5s', true), set_config('idle_in_transaction_session_timeout', '10s', true)
+"""
+
+# A statement of its own, after the locks: one that waited for a lock would still show the state from before its wait.
+NOT_PLAIN_ACTIVE = """
+SELECT id, status, frozen
+FROM ledger_account
+WHERE id = ANY(%s::bigint[]) AND (status <> 'active' OR frozen <> 'none')
+"""
+
+Cursor = psycopg.Cursor[Any]
+
+
+def ask_for_balances(locks: Cursor, states: Cursor, account_ids: Iterable[int]) -> None:
+    """Send the locking statements, in a pipeline if there is one; `locked_balances` reads their answers."""
+    ordered = numbers(sorted(account_ids))
+    locks.execute(LOCK_BALANCES, [ordered])
+    states.execute(NOT_PLAIN_ACTIVE, [ordered])
+
+
+def locked_balances(locks: Cursor, states: Cursor) -> dict[int, Sums]:
+    """Return the locked sums by account id."""
+    sums = {row[0]: _sums(*row) for row in locks}
+    for account_id, status, frozen in states:
+        sums[account_id].status, sums[account_id].frozen = status, frozen
+    return sums
+
+
+def _sums(  # noqa: PLR0917  (one row, column by column)
+    account_id: int,
+    sign: int,
+    posted_debits: Decimal,
+    posted_credits: Decimal,
+    pending_debits: Decimal,
+    pending_credits: Decimal,
+    floor: Decimal | None,
+    ceiling: Decimal | None,
+    version: int,
+    last_posted_at: datetime | None,
+) -> Sums:
+    return Sums(
+        account_id=account_id,
+        sign=sign,
+        posted_debits=int(posted_debits),
+        posted_credits=int(posted_credits),
+        pending_debits=int(pending_debits),
+        pending_credits=int(pending_credits),
+        floor=None if floor is None else int(floor),
+        ceiling=None if ceiling is None else int(ceiling),
+        version=version,
+        last_posted_at=last_posted_at,
+    )
+
+
+def free_balances(account_ids: Iterable[int]) -> set[int]:
+    """Return those accounts whose balances nobody else has locked, without waiting for any."""
+    with raw_cursor() as cursor:
+        cursor.execute(f"{LOCK_BALANCES} SKIP LOCKED", [numbers(sorted(set(account_ids)))])
+        return {row[0] for row in cursor}
+
+
+def bound_waits() -> None:
+    """End every wait for a lock of this database transaction after five seconds."""
+    with raw_cursor() as cursor:
+        cursor.execute(SET_LOCK_TIMEOUT)
+
+
+def lock_balance(account_id: int) -> None:
+    """Lock one account, so that no posting runs between reading and changing its state."""
+    bound_waits()
+    with raw_cursor() as cursor:
+        cursor.execute(LOCK_BALANCES, [numbers([account_id])])

@@ -1,0 +1,73 @@
+"""What goes into the engine and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from config.runtime.errors import DomainError
+from config.runtime.ids import moment_of
+from ledger.domain.accounts import AccountRef
+from ledger.domain.shapes import TransactionShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A transaction as asked, with its accounts found and its amount in minor units; `trace` is a W3C traceparent."""
+
+    id: UUID
+    client_id: int
+    type: str
+    amount_minor: int
+    debit: AccountRef
+    credit: AccountRef
+    idempotency_key: str | None = None
+    request_hash: bytes | None = None
+    reference: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    effective_at: datetime | None = None
+    actor: str
+    request_id: str = ""
+    trace: str = ""
+
+    @property
+    def created_at(self) -> datetime:
+        """The time of the id, so that (client, id) is an index by time."""
+        return moment_of(self.id)
+
+    @property
+    def accounts(self) -> tuple[AccountRef, ...]:
+        """The accounts it names, each once."""
+        return (self.debit, self.credit)
+
+    @property
+    def owner(self) -> AccountRef:
+        """The account that says whose transaction this is, and whose events it joins."""
+        return self.credit if self.debit.user_id is None and self.credit.user_id is not None else self.debit
+
+    @property
+    def user_id(self) -> str | None:
+        """Whose transaction this is, if a user's."""
+        return self.owner.user_id
+
+    @property
+    def peer_user_id(self) -> str | None:
+        """The other account's user, if another."""
+        other = self.credit if self.owner is self.debit else self.debit
+        return other.user_id if other.user_id != self.user_id else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one intent: exactly one of the three is set.
+
+    `transaction` was written by this round (completed or failed); `replay_of` is the earlier transaction with the same
+    key; `refusal` says why nothing was written.
+    """
+
+    transaction: TransactionShape | None = None
+    replay_of: UUID | None = None
+    refusal: DomainError | None = None

@@ -1,0 +1,62 @@
+"""Tell logs and metrics what a round did, after its commit."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+
+from config.runtime.clock import now
+from config.runtime.ids import moment_of
+from config.runtime.lifecycle import Step, lifecycle
+from config.runtime.metrics import TRANSACTIONS, TRANSACTIONS_DURATION, TRANSACTIONS_FAILED
+from ledger.domain.shapes import TransactionShape
+from ledger.posting.judge import Judged
+
+
+def report_outcomes(judged: Sequence[Judged], shapes: Sequence[TransactionShape]) -> None:
+    """Count and log the outcomes of a committed round."""
+    ended = now()
+    durations_ms = [(ended - moment_of(shape.id)).total_seconds() * 1000 for shape in shapes]
+    for (kind, status), count in Counter((shape.type, shape.status) for shape in shapes).items():
+        TRANSACTIONS.labels(kind, status).inc(count)
+    for code, count in Counter(shape.error.code for shape in shapes if shape.error is not None).items():
+        TRANSACTIONS_FAILED.labels(code).inc(count)
+    for shape, duration_ms in zip(shapes, durations_ms, strict=True):
+        TRANSACTIONS_DURATION.labels(shape.type).observe(duration_ms / 1000)
+    rows = list(zip(judged, shapes, durations_ms, strict=True))
+    lifecycle("transaction.executing", (_step(one, shape) for one, shape, _ in rows))
+    lifecycle(
+        "transaction.success",
+        (
+            _step(one, shape, journal=str(one.journal_id), duration_ms=round(duration_ms, 3))
+            for one, shape, duration_ms in rows
+            if shape.error is None
+        ),
+    )
+    lifecycle(
+        "transaction.error",
+        (
+            _step(one, shape, error=shape.error.code, duration_ms=round(duration_ms, 3))
+            for one, shape, duration_ms in rows
+            if shape.error is not None
+        ),
+    )
+
+
+def _step(
+    judged: Judged, shape: TransactionShape, *, journal: str = "", error: str = "", duration_ms: float | None = None
+) -> Step:
+    return Step(
+        receipt=shape.receipt_code,
+        request_id=judged.intent.request_id,
+        type=shape.type,
+        amount=shape.amount,
+        currency=shape.currency,
+        # A failed one has no lines: then those that it named.
+        accounts=len({line.account.id for line in judged.lines} or judged.intent.accounts),
+        worker=threading.current_thread().name,
+        journal=journal,
+        duration_ms=duration_ms,
+        error=error,
+    )

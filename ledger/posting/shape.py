@@ -1,0 +1,70 @@
+"""Render what a round wrote: the answer, and the event with its lines."""
+
+from __future__ import annotations
+
+import msgspec
+
+from config.runtime.clock import rfc3339
+from ledger.domain.accounts import AccountKind
+from ledger.domain.money import format_amount
+from ledger.domain.receipts import receipt_code
+from ledger.domain.shapes import LineShape, TransactionShape, account_name
+from ledger.domain.states import Layer, Status
+from ledger.errors import failure_shape
+from ledger.events.outbox import Happened
+from ledger.events.types import OUTCOMES
+from ledger.posting.judge import Judged, Line
+
+_DEBIT_NORMAL = frozenset(kind.value for kind in AccountKind if kind.is_debit_normal)
+
+
+def transaction_shape(judged: Judged, *, posted_at: str) -> TransactionShape:
+    """Return the transaction as its API shows it at this commit; `posted_at` is RFC 3339, one for the round."""
+    intent = judged.intent
+    created = rfc3339(intent.created_at)
+    return TransactionShape(
+        id=intent.id,
+        receipt_code=receipt_code(intent.id),
+        type=intent.type,
+        status=judged.status.value,
+        amount=format_amount(intent.amount_minor, exponent=intent.debit.exponent),
+        currency=intent.debit.currency,
+        debit_account=account_name(intent.debit),
+        credit_account=account_name(intent.credit),
+        user_id=intent.user_id,
+        peer_user_id=intent.peer_user_id,
+        reference=intent.reference,
+        description=intent.description,
+        error=failure_shape(judged.error_code) if judged.error_code else None,
+        metadata=intent.metadata,
+        effective_at=rfc3339(intent.effective_at) if intent.effective_at else created,
+        created_at=created,
+        completed_at=posted_at if judged.status is Status.COMPLETED else None,
+    )
+
+
+def happened(judged: Judged, shape: TransactionShape) -> Happened:
+    """Return the outbox row of an outcome: the shape plus `entries`."""
+    entries = msgspec.json.encode([_line_shape(line) for line in judged.lines]).decode()
+    data = msgspec.json.encode(shape).decode()
+    intent = judged.intent
+    return Happened(
+        intent.client_id,
+        OUTCOMES[judged.status],
+        intent.owner.public_id,
+        f'{data[:-1]},"entries":{entries}}}',
+        intent.trace,
+    )
+
+
+def _line_shape(line: Line) -> LineShape:
+    account = line.account
+    after = line.posted_after if account.kind in _DEBIT_NORMAL else -line.posted_after
+    return LineShape(
+        account=account_name(account),
+        side=line.side.value,
+        amount=format_amount(abs(line.amount_minor), exponent=account.exponent),
+        layer=Layer.POSTED.value,
+        account_version=line.account_version,
+        balance_after=format_amount(after, exponent=account.exponent),
+    )
