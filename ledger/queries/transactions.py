@@ -1,0 +1,126 @@
+"""Reads of transactions: shapes, lists, history, receipts, entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from config.runtime.clock import rfc3339
+from config.runtime.errors import NotFound
+from ledger.domain.accounts import AccountKind, AccountRef
+from ledger.domain.balances import Side
+from ledger.domain.money import format_amount
+from ledger.domain.shapes import EntryShape, MoveShape, TransactionShape, account_name
+from ledger.domain.states import EXECUTING
+from ledger.errors import failure_shape
+from ledger.models import Account, Entry, Transaction, TransactionEvent
+
+_ACCOUNTS = ("debit_account", "credit_account", "currency")
+
+
+def transactions_of(client_id: int) -> QuerySet[Transaction]:
+    """Return a client's transactions with what their shape needs."""
+    return Transaction.objects.filter(client_id=client_id).select_related(*_ACCOUNTS)
+
+
+def transactions_for(client_id: int, user_id: str | None) -> list[QuerySet[Transaction]]:
+    """Return a client's transactions, or those that concern a user: as owner and as peer, each with its index."""
+    rows = transactions_of(client_id)
+    return [rows] if user_id is None else [rows.filter(user_id=user_id), rows.filter(peer_user_id=user_id)]
+
+
+def touching(rows: QuerySet[Transaction], account: AccountRef | None) -> QuerySet[Transaction]:
+    """Return those rows that debit or credit an account; none if there is no such account. No index serves this."""
+    if account is None:
+        return rows.none()
+    return rows.filter(Q(debit_account_id=account.id) | Q(credit_account_id=account.id))
+
+
+def get_transaction(client_id: int, transaction_id: UUID) -> Transaction:
+    """Return one of a client's transactions.
+
+    Raises:
+        NotFound: the client has no such transaction.
+    """
+    row = transactions_of(client_id).filter(pk=transaction_id).first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def transaction_shapes(transaction_ids: Iterable[UUID]) -> dict[UUID, TransactionShape]:
+    """Return transactions as they are now, by id."""
+    rows = Transaction.objects.filter(pk__in=list(transaction_ids)).select_related(*_ACCOUNTS)
+    return {row.pk: transaction_shape(row) for row in rows}
+
+
+def transaction_shape(row: Transaction) -> TransactionShape:
+    """Return a stored transaction as its API shows it."""
+    return TransactionShape(
+        id=row.pk,
+        receipt_code=row.receipt_code,
+        type=row.type,
+        status=row.status,
+        amount=format_amount(row.amount_minor, exponent=row.currency.exponent),
+        currency=row.currency_id,
+        debit_account=account_name(row.debit_account),
+        credit_account=account_name(row.credit_account),
+        user_id=row.user_id,
+        peer_user_id=row.peer_user_id,
+        reference=row.reference,
+        description=row.description,
+        error=None if row.error_code is None else failure_shape(row.error_code),
+        metadata=row.metadata,
+        effective_at=rfc3339(row.effective_at),
+        created_at=rfc3339(row.created_at),
+        completed_at=rfc3339(row.completed_at) if row.completed_at else None,
+    )
+
+
+def history_of(row: Transaction) -> list[MoveShape]:
+    """Return the steps of a transaction, oldest first; `executing` stands before each outcome."""
+    exponent = row.currency.exponent
+    moves: list[MoveShape] = []
+    for event in TransactionEvent.objects.filter(transaction=row).order_by("id"):
+        if event.executing_at is not None:
+            moves.append(_move(event, EXECUTING, rfc3339(event.executing_at), exponent))
+        moves.append(_move(event, event.to_status, rfc3339(event.at), exponent))
+    return moves
+
+
+def entries_of(account: Account) -> QuerySet[Entry]:
+    """Return the lines of an account with what their shape needs; `account_version` orders them."""
+    return Entry.objects.filter(account=account).select_related("journal")
+
+
+def entry_shape(row: Entry, account: Account) -> EntryShape:
+    """Return a line of an account's book as its API shows it."""
+    exponent = account.currency.exponent
+    sign = 1 if AccountKind(account.kind).is_debit_normal else -1
+    return EntryShape(
+        account=account_name(account),
+        side=(Side.DEBIT if row.amount_minor > 0 else Side.CREDIT).value,
+        amount=format_amount(abs(row.amount_minor), exponent=exponent),
+        layer=row.layer,
+        account_version=row.account_version,
+        balance_after=format_amount(sign * row.posted_after, exponent=exponent),
+        journal_id=row.journal_id,
+        transaction_id=row.journal.transaction_id,
+        receipt_code=row.journal.external_ref,
+        currency=row.currency_id,
+        posted_at=rfc3339(row.posted_at),
+        effective_at=rfc3339(row.journal.effective_at),
+    )
+
+
+def _move(event: TransactionEvent, status: str, at: str, exponent: int) -> MoveShape:
+    return MoveShape(
+        status=status,
+        amount=format_amount(event.amount_minor, exponent=exponent),
+        actor=event.actor,
+        reason=event.reason if status != EXECUTING else "",
+        request_id=event.request_id,
+        at=at,
+    )

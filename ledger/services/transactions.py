@@ -1,0 +1,253 @@
+"""Submit transactions: check what was asked, find its accounts, and hand it to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.transaction import TransactionManagementError
+
+from config.runtime.batching import MicroBatcher, QueueFull
+from config.runtime.database import release_connections
+from config.runtime.errors import DomainError
+from config.runtime.ids import uuid7
+from config.runtime.lifecycle import Step, lifecycle
+from config.runtime.metrics import RECEIPT_BATCH_LATENCY, RECEIPT_BATCH_SIZE
+from config.runtime.tracing import outgoing_headers
+from ledger.domain.accounts import AccountRef
+from ledger.domain.money import AmountInvalid, format_amount, parse_positive_amount
+from ledger.domain.receipts import receipt_code
+from ledger.domain.shapes import TransactionShape
+from ledger.errors import (
+    AMOUNT_REFUSALS,
+    AccountUnknown,
+    CurrencyMismatch,
+    CurrencyUnknown,
+    EffectiveInFuture,
+    EffectiveOutOfRange,
+    SameAccount,
+    TypeUnknown,
+    failure_of,
+)
+from ledger.kinds import KINDS
+from ledger.posting.engine import ROUND_SIZE_MAX, post
+from ledger.posting.intents import Intent, Outcome
+from ledger.queries.accounts import exponent_of, find_accounts
+from ledger.queries.transactions import transaction_shapes
+
+EFFECTIVE_AHEAD_MAX = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A transaction as a door was asked for it: accounts by id or path, the amount as text in major units."""
+
+    type: str
+    debit_account: str
+    credit_account: str
+    amount: str
+    currency: str
+    reference: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    effective_at: datetime | None = None
+    idempotency_key: str | None = None
+    request_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A transaction that stands in the books; `replayed` when an earlier request with the same key put it there."""
+
+    transaction: TransactionShape
+    replayed: bool
+
+    @property
+    def failure(self) -> DomainError | None:
+        """Why it failed, if it did."""
+        error = self.transaction.error
+        if error is None:
+            return None
+        return failure_of(
+            error.code, transaction_id=str(self.transaction.id), receipt_code=self.transaction.receipt_code
+        )
+
+
+def submit_transaction(
+    *, client_id: int, submission: Submission, actor: str, request_id: str, now: datetime, timeout_s: float
+) -> Submitted:
+    """Post one transaction in the commit that it shares with the requests of other threads.
+
+    A transaction that the books refuse is stored as failed and returned; `Submitted.failure` names the reason.
+
+    Raises:
+        Invalid: a field, or an account that the body names; nothing is stored and the key stays unused.
+        IdempotencyKeyReused: the key belongs to another request.
+        DomainError: of kind BUSY, when it could not be posted in time; nothing was stored.
+    """
+    if connection.in_atomic_block:
+        raise TransactionManagementError("Another thread commits this: call it outside of database transactions.")
+    accounts = find_accounts(client_id, (submission.debit_account, submission.credit_account))
+    intent = _intent(client_id, submission, accounts, actor=actor, request_id=request_id, now=now)
+    _log_start([intent])
+    # The commit that this thread waits for needs a connection of the same pool.
+    release_connections()
+    try:
+        outcome = _together.submit(intent, timeout_s=timeout_s)
+    except QueueFull:
+        lifecycle("queue.full", [_step(intent)])
+        raise
+    result = _settled([outcome])[0]
+    if isinstance(result, DomainError):
+        raise result
+    return result
+
+
+def submit_transactions(
+    *, client_id: int, submissions: Sequence[Submission], actor: str, request_id: str = "", now: datetime
+) -> list[Submitted | DomainError]:
+    """Post up to 1,000 transactions in one commit and return the outcome of each, in order.
+
+    What would be raised for one is returned in its place; the others are posted.
+
+    Raises:
+        PostingContended: other postings kept the round from finishing; nothing of it was stored.
+    """
+    assert len(submissions) <= ROUND_SIZE_MAX
+    names = {name for one in submissions for name in (one.debit_account, one.credit_account)}
+    accounts = find_accounts(client_id, names)
+    results: list[Submitted | DomainError | None] = [None] * len(submissions)
+    intents: dict[int, Intent] = {}
+    for index, submission in enumerate(submissions):
+        try:
+            intents[index] = _intent(client_id, submission, accounts, actor=actor, request_id=request_id, now=now)
+        except DomainError as refusal:
+            results[index] = refusal
+    if intents:
+        _log_start(intents.values())
+        for index, outcome in zip(intents, _settled(post(list(intents.values()))), strict=True):
+            results[index] = outcome
+    return [result for result in results if result is not None]
+
+
+def _intent(
+    client_id: int,
+    submission: Submission,
+    accounts: Mapping[str, AccountRef],
+    *,
+    actor: str,
+    request_id: str,
+    now: datetime,
+) -> Intent:
+    if submission.type not in KINDS:
+        raise TypeUnknown.at("/type", detail=f"There is no type {submission.type!r}.")
+    debit = _account(accounts, "/debit_account", submission.debit_account)
+    credit = _account(accounts, "/credit_account", submission.credit_account)
+    if debit is credit or debit.id == credit.id:
+        raise SameAccount.at("/credit_account")
+    amount_minor = _amount(submission, debit, credit)
+    return Intent(
+        id=uuid7(),
+        client_id=client_id,
+        type=submission.type,
+        amount_minor=amount_minor,
+        debit=debit,
+        credit=credit,
+        idempotency_key=submission.idempotency_key,
+        request_hash=submission.request_hash,
+        reference=submission.reference,
+        description=submission.description,
+        metadata=submission.metadata,
+        effective_at=_effective_at(submission.effective_at, now),
+        actor=actor,
+        request_id=request_id,
+        trace=outgoing_headers().get("traceparent", ""),
+    )
+
+
+def _account(accounts: Mapping[str, AccountRef], pointer: str, name: str) -> AccountRef:
+    if name not in accounts:
+        raise AccountUnknown.at(pointer, detail=f"There is no account {name!r}.")
+    return accounts[name]
+
+
+def _amount(submission: Submission, debit: AccountRef, credit: AccountRef) -> int:
+    exponent = exponent_of(submission.currency)
+    if exponent is None:
+        raise CurrencyUnknown.at("/currency", detail=f"There is no currency {submission.currency!r}.")
+    for account in (debit, credit):
+        if account.currency != submission.currency:
+            raise CurrencyMismatch.at("/currency", detail=f"Account {account.path} is in {account.currency}.")
+    try:
+        return parse_positive_amount(submission.amount, exponent=exponent)
+    except AmountInvalid as error:
+        raise AMOUNT_REFUSALS[error.code].at("/amount", detail=str(error)) from error
+
+
+def _effective_at(moment: datetime | None, now: datetime) -> datetime | None:
+    if moment is None:
+        return None
+    if moment > now + EFFECTIVE_AHEAD_MAX:
+        raise EffectiveInFuture.at("/effective_at")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise EffectiveOutOfRange.at("/effective_at") from error
+
+
+def _log_start(intents: Iterable[Intent]) -> None:
+    lifecycle("transaction.start", (_step(intent) for intent in intents))
+
+
+def _step(intent: Intent) -> Step:
+    return Step(
+        receipt=receipt_code(intent.id),
+        request_id=intent.request_id,
+        type=intent.type,
+        amount=format_amount(intent.amount_minor, exponent=intent.debit.exponent),
+        currency=intent.debit.currency,
+        accounts=len(intent.accounts),
+    )
+
+
+def _settled(outcomes: Sequence[Outcome]) -> list[Submitted | DomainError]:
+    """Turn outcomes into answers; what was posted before is read as it is now."""
+    earlier: list[UUID] = [outcome.replay_of for outcome in outcomes if outcome.replay_of is not None]
+    known = transaction_shapes(earlier) if earlier else {}
+    return [_settle(outcome, known) for outcome in outcomes]
+
+
+def _settle(outcome: Outcome, known: Mapping[UUID, TransactionShape]) -> Submitted | DomainError:
+    if outcome.refusal is not None:
+        return outcome.refusal
+    if outcome.replay_of is not None:
+        return Submitted(known[outcome.replay_of], replayed=True)
+    assert outcome.transaction is not None
+    return Submitted(outcome.transaction, replayed=False)
+
+
+def _post_group(intents: Sequence[Intent]) -> list[Outcome]:
+    """Post what the requests of this process brought together; runs in the batcher's own thread."""
+    try:
+        return post(intents)
+    finally:
+        release_connections()
+
+
+def _observe(size: int, seconds: float) -> None:
+    RECEIPT_BATCH_SIZE.observe(size)
+    RECEIPT_BATCH_LATENCY.observe(seconds)
+
+
+_together: MicroBatcher[Intent, Outcome] = MicroBatcher(
+    name="posting",
+    flush=_post_group,
+    size_max=settings.GROUP_SIZE_MAX,
+    linger_s=settings.GROUP_LINGER_S,
+    observe=_observe,
+)
