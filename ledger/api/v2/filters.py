@@ -1,0 +1,128 @@
+"""The filters of v2's lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import django_filters
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import DecimalField, F, QuerySet, Value
+from django.db.models.functions import Cast, Power
+
+from config.api.filters import ChoicesFilter, MomentFilter, StrictFilterSet
+from config.runtime.ids import first_at
+from ledger.domain.accounts import AccountKind, AccountStatus
+from ledger.domain.money import AmountInvalid, parse_amount
+from ledger.domain.states import Status
+from ledger.kinds import KINDS
+from ledger.models import Account, Transaction
+from ledger.queries.accounts import find_account
+from ledger.queries.transactions import touching, transactions_for
+
+EXPONENT_MAX = 18
+
+
+class _AmountField(forms.CharField):
+    """Major units; compared with each row by the row's own currency."""
+
+    openapi: ClassVar = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?$"}
+
+    def to_python(self, value: Any) -> Any:
+        if not value:
+            return None
+        try:
+            parse_amount(value, exponent=EXPONENT_MAX)
+        except AmountInvalid as error:
+            raise ValidationError(str(error)) from error
+        return Decimal(value)
+
+
+class AmountFilter(django_filters.Filter):
+    """Compare `amount_minor` with an amount in major units, whatever the row's currency."""
+
+    field_class = _AmountField
+
+    def filter(self, qs: QuerySet[Any], value: Decimal | None) -> QuerySet[Any]:
+        if value is None:
+            return qs
+        # The exponent as numeric too: of an integer, PostgreSQL would make a float.
+        exponent = Cast(F("currency__exponent"), DecimalField(max_digits=38, decimal_places=0))
+        bound = Value(value) * Power(Value(Decimal(10)), exponent)
+        return qs.filter(**{f"amount_minor__{self.lookup_expr}": bound})
+
+
+class CreatedFilter(MomentFilter):
+    """A bound on created_at, which is a bound on the id: ids are ordered by it."""
+
+    def filter(self, qs: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        return qs if value is None else qs.filter(**{f"id__{self.lookup_expr}": first_at(value)})
+
+
+class TransactionFilters(StrictFilterSet):
+    """The filters of GET /v2/transactions.
+
+    `created_at` is a range of ids and `user_id` has indexes: they cut the scope. The others are looked for inside it.
+    """
+
+    type = django_filters.ChoiceFilter(choices=[(name, name) for name in KINDS])
+    type__in = ChoicesFilter(field_name="type", choices=list(KINDS))
+    status = django_filters.ChoiceFilter(choices=[(status.value, status.value) for status in Status])
+    status__in = ChoicesFilter(field_name="status", choices=[status.value for status in Status])
+    currency = django_filters.CharFilter(field_name="currency_id", max_length=16)
+    currency__in = ChoicesFilter(field_name="currency_id")
+    reference = django_filters.CharFilter(max_length=255)
+    amount = AmountFilter(lookup_expr="exact")
+    amount__gte = AmountFilter(lookup_expr="gte")
+    amount__gt = AmountFilter(lookup_expr="gt")
+    amount__lte = AmountFilter(lookup_expr="lte")
+    amount__lt = AmountFilter(lookup_expr="lt")
+    created_at__gte = CreatedFilter(lookup_expr="gte")
+    created_at__lt = CreatedFilter(lookup_expr="lt")
+    account = django_filters.CharFilter(max_length=255, method="_touching")
+    user_id = django_filters.CharFilter(max_length=64, method="_elsewhere")
+
+    class Meta:
+        model = Transaction
+        fields: list[str] = []
+
+    _CUTS = frozenset({"created_at__gte", "created_at__lt", "user_id"})
+
+    def scopes(self, client_id: int) -> list[QuerySet[Transaction]]:
+        """Return the indexed rows to look through; a user's account leads to its user's rows."""
+        self._account = find_account(client_id, self.data["account"]) if "account" in self.data else None
+        user_id = self.data.get("user_id") or (self._account.user_id if self._account else None)
+        rows = transactions_for(client_id, user_id)
+        for name in self._CUTS - {"user_id"}:
+            rows = [self.filters[name].filter(one, self.form.cleaned_data[name]) for one in rows]
+        return rows
+
+    @property
+    def look(self) -> Callable[[QuerySet[Any]], QuerySet[Any]] | None:
+        """Return what narrows a scope without an index, or None when nothing does."""
+        return self.narrow if any(name in self.filters for name in self.data.keys() - self._CUTS) else None
+
+    def _touching(self, rows: QuerySet[Any], _name: str, _value: str) -> QuerySet[Any]:
+        return touching(rows, self._account)
+
+    def _elsewhere(self, rows: QuerySet[Any], _name: str, _value: str) -> QuerySet[Any]:
+        return rows
+
+
+class AccountFilters(StrictFilterSet):
+    """The filters of GET /v2/accounts; `path` and `user_id` choose the index and are read by the view."""
+
+    path = django_filters.CharFilter(max_length=255, method="_elsewhere")
+    user_id = django_filters.CharFilter(max_length=64, method="_elsewhere")
+    currency = django_filters.CharFilter(field_name="currency_id", max_length=16)
+    kind = django_filters.ChoiceFilter(choices=[(kind.value, kind.value) for kind in AccountKind])
+    status = django_filters.ChoiceFilter(choices=[(status.value, status.value) for status in AccountStatus])
+
+    class Meta:
+        model = Account
+        fields: list[str] = []
+
+    def _elsewhere(self, rows: QuerySet[Any], _name: str, _value: str) -> QuerySet[Any]:
+        return rows
