@@ -1,0 +1,83 @@
+"""A real web server on the test database."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings
+
+ROOT = Path(__file__).parents[2]
+READY_WITHIN_S = 30
+
+
+class Server:
+    """`with Server() as server:` starts granian in a process group of its own and waits until it is ready."""
+
+    def __init__(self, **environment: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.environment = os.environ | _test_urls() | {"LOG_LEVEL": "WARNING"} | environment
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = ["-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--no-ws"]
+        options = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1", "--blocking-threads", "16"]
+        self.process = subprocess.Popen(
+            [sys.executable, *command, *options], cwd=ROOT, env=self.environment, start_new_session=True
+        )
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"no server on {self.base_url}: exit code {self.process.poll()}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End every process of it at once, as a power cut would."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            self.process.wait(timeout=30)
+            self.process = None
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def _test_urls() -> dict[str, str]:
+    """Return the URLs of the environment with the test database in them."""
+    name = settings.DATABASES["default"]["NAME"]
+    return {
+        variable: urlunsplit(urlsplit(os.environ[variable])._replace(path=f"/{name}"))
+        for variable in ("DATABASE_URL", "MIGRATE_DATABASE_URL", "DIRECT_DATABASE_URL")
+        if os.environ.get(variable)
+    }

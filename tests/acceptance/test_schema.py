@@ -1,0 +1,79 @@
+"""The live service keeps what its schema says, whatever is sent: valid, odd and wrong requests of every operation."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.server import Server
+from tests.people import Tenant
+
+EXAMPLES_PER_OPERATION = 25
+# What only the service can check: a signature, and the grammar of RFC 7240.
+NOT_MADE_UP = {"cursor", "Prefer"}
+# A schema cannot say which currencies and accounts there are: 422 is for what is well-formed and still impossible.
+CONFIGURATION = """
+[generation]
+database = "none"
+allow-x00 = false
+deterministic = true
+
+[checks]
+positive_data_acceptance.expected-statuses = [200, 201, 404, 409, 422]
+"""
+
+
+def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path) -> None:
+    alice, bob = bank.person("alice", holding="50.00"), bank.person("bob")
+    moved = bank.move(alice.path, bob.path, "1.00").transaction
+    transfer = {"type": "transfer", "debit_account": alice.path, "credit_account": bob.path, "currency": "USD"}
+    examples = {
+        "/v2/accounts": {"path": "users:carol:USD", "kind": "liability", "currency": "USD"},
+        "/v2/transactions": transfer | {"amount": "2.00"},
+        "/v2/accounts/{id}": str(alice.id),
+        "/v2/transactions/{id}": str(moved.id),
+        "/v2/receipts/{code}": moved.receipt_code,
+    }
+    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
+    with Server(METRICS_ALLOW="") as server:  # no address is let in without a key
+        (tmp_path / "schema.json").write_text(json.dumps(schema_of(server, examples)))
+        asked = subprocess.run(
+            [
+                *(sys.executable, "-m", "schemathesis.cli", "run", "schema.json", "--url", server.base_url),
+                *("--header", f"Authorization: Bearer {bank.key}", "--checks", "all", "--no-color"),
+                *("--max-examples", str(EXAMPLES_PER_OPERATION)),
+            ],
+            cwd=tmp_path,
+            env=os.environ | {"COLUMNS": "120"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    assert bank.posted(bob) >= 300  # not only noise was sent
+
+
+def schema_of(server: Server, examples: dict[str, Any]) -> dict[str, Any]:
+    """Return the document that the server gives out, with examples, without the parameters that nobody can make up.
+
+    `examples` are bodies by the address of a POST, and ids by an address that begins with `…/{name}`.
+    """
+    with urllib.request.urlopen(f"{server.base_url}/v2/schema", timeout=10) as answer:
+        document: dict[str, Any] = json.load(answer)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            parameters = [one for one in operation.get("parameters", []) if one["name"] not in NOT_MADE_UP]
+            for parameter in parameters:
+                if parameter["in"] == "path":
+                    parameter["example"] = examples[path[: path.index("}") + 1]]
+            operation["parameters"] = parameters
+            if "requestBody" in operation:
+                operation["requestBody"]["content"]["application/json"]["example"] = examples[path]
+    return document

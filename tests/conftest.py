@@ -1,0 +1,75 @@
+"""The test database, and the people: alice owns, bob is a colleague, mallory is a stranger.
+
+Commits are real and nothing is rolled back or flushed: the books are append-only, and every test takes a client of its
+own, so that tests do not see one another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
+from psycopg import sql
+
+from tests.people import Tenant
+
+# Two test runs beside one another on one server need two names.
+DATABASE = os.environ.get("TEST_DATABASE", "test_countinghouse")
+
+
+def owner_connection(database: str = "postgres") -> psycopg.Connection:
+    """Connect as role owner, in autocommit."""
+    owner = connections["owner"].settings_dict
+    return psycopg.connect(
+        host=owner["HOST"],
+        port=owner["PORT"],
+        user=owner["USER"],
+        password=owner["PASSWORD"],
+        dbname=database,
+        autocommit=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker) -> Iterator[None]:
+    """Make the test database anew, as its owner, and point every alias at it."""
+    with django_db_blocker.unblock():
+        with owner_connection(settings.DATABASES["owner"]["NAME"]) as owner:
+            owner.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE)))
+            owner.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        for alias in connections:
+            connections[alias].close()
+            connections[alias].settings_dict["NAME"] = DATABASE
+        call_command("migrate", verbosity=0)
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+        default = connections["default"]
+        assert isinstance(default, DatabaseWrapper)
+        default.close_pool()
+
+
+@pytest.fixture
+def db(django_db_setup, django_db_blocker) -> Iterator[None]:
+    """Let a test use the database; what it commits stays."""
+    with django_db_blocker.unblock():
+        yield
+        connections.close_all()
+
+
+@pytest.fixture
+def bank(db) -> Tenant:
+    """A client of this test's own, with a key that may do everything, and a cash account without limits."""
+    return Tenant.new()
+
+
+@pytest.fixture
+def other_bank(db) -> Tenant:
+    """Another client: what belongs to `bank` must not exist for it."""
+    return Tenant.new()

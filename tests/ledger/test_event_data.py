@@ -1,0 +1,102 @@
+"""What an event tells is what the API answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ledger.domain.states import Status
+from ledger.events.models import OutboxEvent
+from ledger.events.types import OUTCOMES, EventType
+from tests.people import Tenant
+
+URL = "/v2/transactions"
+
+
+@pytest.fixture
+def people(bank: Tenant) -> Tenant:
+    bank.person("alice", holding="100.00")
+    bank.person("bob")
+    return bank
+
+
+def sent(people: Tenant, amount: str, **more: Any) -> Any:
+    """Send money from alice to bob, and return the transaction as GET answers it."""
+    body = {"type": "transfer", "amount": amount, "currency": "USD"} | more
+    answer = people.post(URL, body | {"debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}).json()
+    return people.get(f"{URL}/{answer.get('transaction_id') or answer['id']}").json()
+
+
+def told(people: Tenant, event_type: str, shown: dict[str, Any]) -> Any:
+    event = OutboxEvent.objects.get(client_id=people.client.pk, type=event_type, data__contains=shown["id"])
+    assert event.key == UUID(shown["debit_account"]["id"])
+    return json.loads(event.data)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {
+            "reference": "invoice 7",
+            "description": "Bücher — “two”\\\n",
+            "metadata": {"team": "red", "n": 2**53 - 1, "vip": True, "gone": None},
+            "effective_at": "2026-01-01T01:00:00.5+01:00",
+        },
+    ],
+    ids=["the least", "all that can be said"],
+)
+def test_a_completed_transaction_is_told_as_it_is_answered_with_its_entries(people: Tenant, said: dict[str, Any]):
+    shown = sent(people, "1.50", **said)
+
+    data = told(people, "transaction.completed", shown)
+
+    entries = data.pop("entries")
+    assert data == shown
+    assert list(data) == list(shown)
+    assert [(entry["account"], entry["side"], entry["amount"], entry["balance_after"]) for entry in entries] == [
+        (shown["debit_account"], "debit", "1.50", "98.50"),
+        (shown["credit_account"], "credit", "1.50", "1.50"),
+    ]
+
+
+def test_an_entry_is_told_as_it_is_listed(people: Tenant) -> None:
+    data = told(people, "transaction.completed", sent(people, "1.50"))
+
+    for entry in data["entries"]:
+        newest = people.get(f"/v2/accounts/{entry['account']['id']}/entries").json()["data"][0]
+        assert {name: newest[name] for name in entry} == entry
+        assert newest.keys() - entry.keys() == {
+            "journal_id",
+            "transaction_id",
+            "receipt_code",
+            "currency",
+            "posted_at",
+            "effective_at",
+        }
+        assert newest["transaction_id"] == data["id"]
+
+
+def test_a_failed_transaction_is_told_as_it_is_answered_without_entries(people: Tenant) -> None:
+    shown = sent(people, "100.01", metadata={"n": 1})
+
+    assert shown["error"]["code"] == "insufficient_funds"
+    assert told(people, "transaction.failed", shown) == shown | {"entries": []}
+
+
+def test_types_keep_their_names() -> None:
+    assert sorted(EventType) == [
+        "account.frozen",
+        "account.opened",
+        "account.unfrozen",
+        "transaction.completed",
+        "transaction.expired",
+        "transaction.failed",
+        "transaction.pending",
+        "transaction.reversed",
+        "transaction.voided",
+    ]
+    assert OUTCOMES.keys() == set(Status) - {Status.PROCESSING}

@@ -1,0 +1,195 @@
+"""One key, one effect: however often, however parallel, from whichever process it is asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connections
+
+from config.localstack.stack import ROOT
+from ledger.clients.scopes import SCOPES
+from ledger.clients.services import create_key
+from ledger.models import Account, Entry, Transaction
+from tests.conftest import DATABASE
+from tests.ledger.reference import offences
+from tests.people import Tenant
+
+URL = "/v2/transactions"
+
+
+def body(**more: Any) -> dict[str, Any]:
+    fields = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
+    return fields | {"amount": "1.00", "currency": "USD"} | more
+
+
+@pytest.fixture
+def alice_and_bob(bank: Tenant) -> Tenant:
+    """A bank where alice holds 10.00 and bob nothing."""
+    bank.person("alice", holding="10.00")
+    bank.person("bob")
+    return bank
+
+
+def bob_has(bank: Tenant) -> str:
+    return str(bank.get("/v2/accounts?path=users:bob:USD").json()["data"][0]["balance"]["posted"])
+
+
+def test_a_repeated_request_is_answered_and_not_repeated(alice_and_bob: Tenant) -> None:
+    first, second = (alice_and_bob.post(URL, body(), key="once") for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert (first.get("Idempotent-Replayed"), second["Idempotent-Replayed"]) == (None, "true")
+    assert bob_has(alice_and_bob) == "1.00"
+
+
+def test_a_body_with_its_fields_in_another_order_is_the_same_body(alice_and_bob: Tenant) -> None:
+    alice_and_bob.post(URL, body(metadata={"a": 1, "b": 2}), key="once")
+    shuffled = dict(reversed(body(metadata={"b": 2, "a": 1}).items()))
+    assert alice_and_bob.post(URL, json.dumps(shuffled, indent=3), key="once")["Idempotent-Replayed"] == "true"
+
+
+def test_a_quoted_key_is_the_key(alice_and_bob: Tenant) -> None:
+    alice_and_bob.post(URL, body(), key="once")
+    assert alice_and_bob.post(URL, body(), key='"once"')["Idempotent-Replayed"] == "true"
+    assert alice_and_bob.post(URL, body(), key="Once").get("Idempotent-Replayed") is None
+
+
+@pytest.mark.parametrize("change", [{"amount": "1.0"}, {"amount": "2.00"}, {"reference": "r"}, {"metadata": {"a": 1}}])
+def test_a_key_with_another_body_is_refused(alice_and_bob: Tenant, change: dict[str, Any]) -> None:
+    alice_and_bob.post(URL, body(), key="once")
+    answer = alice_and_bob.post(URL, body(**change), key="once")
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+    assert bob_has(alice_and_bob) == "1.00"
+
+
+def test_a_key_belongs_to_one_operation(alice_and_bob: Tenant) -> None:
+    account = {"path": "users:carol:USD", "currency": "USD", "kind": "liability"}
+    assert alice_and_bob.post("/v2/accounts", account, key="account").status_code == 201
+    assert alice_and_bob.post(URL, body(), key="transaction").status_code == 201
+    for url, sent, key in ((URL, body(), "account"), ("/v2/accounts", account | {"path": "x"}, "transaction")):
+        answer = alice_and_bob.post(url, sent, key=key)
+        assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+    assert bob_has(alice_and_bob) == "1.00"
+    assert not Account.objects.filter(client=alice_and_bob.client, path="x").exists()
+
+
+def test_a_failure_is_replayed_even_when_it_would_succeed_now(alice_and_bob: Tenant) -> None:
+    bank = alice_and_bob
+    failed = bank.post(URL, body(amount="11.00"), key="once")
+    bank.move("cash:USD", "users:alice:USD", "100.00", type="cash_in")
+    again = bank.post(URL, body(amount="11.00"), key="once")
+    for answer in (failed, again):
+        assert (answer.status_code, answer.json()["code"]) == (409, "insufficient_funds")
+    assert failed.json()["transaction_id"] == again.json()["transaction_id"]
+    assert again["Idempotent-Replayed"] == "true"
+    assert bob_has(bank) == "0.00"
+
+
+def test_a_repeated_opening_is_answered_with_the_account_as_it_is_now(bank: Tenant) -> None:
+    account = {"path": "users:carol:USD", "currency": "USD", "kind": "liability", "user_id": "carol"}
+    first = bank.post("/v2/accounts", account, key="once")
+    bank.move("cash:USD", "users:carol:USD", "5.00", type="cash_in")
+    second = bank.post("/v2/accounts", account, key="once")
+    assert (second.status_code, second["Idempotent-Replayed"]) == (201, "true")
+    assert second.json()["id"] == first.json()["id"]
+    assert second.json()["balance"]["posted"] == "5.00"
+    assert bank.post("/v2/accounts", account, key="other").json()["code"] == "path_taken"
+
+
+def in_thread(work: Any) -> Any:
+    try:
+        return work()
+    finally:
+        connections.close_all()
+
+
+Answer = tuple[int, str, bool]
+
+
+def post_together(tenants: Sequence[Tenant], url: str = URL, sent: Any = None) -> list[Answer]:
+    """Send one request from as many threads at once; return statuses, ids (or codes) and whether it was a replay."""
+    begin = Barrier(len(tenants))
+
+    def one(tenant: Tenant) -> Answer:
+        begin.wait()
+        answer = tenant.post(url, sent or body(), key="once")
+        return answer.status_code, answer.json().get("id", answer.json().get("code")), "Idempotent-Replayed" in answer
+
+    with ThreadPoolExecutor(len(tenants)) as pool:
+        return [asked.result() for asked in [pool.submit(in_thread, partial(one, tenant)) for tenant in tenants]]
+
+
+def assert_one_effect(bank: Tenant, answers: list[Answer]) -> None:
+    assert {status for status, _, _ in answers} == {201}, Counter(answers)
+    assert len({identifier for _, identifier, _ in answers}) == 1
+    assert Counter(replayed for _, _, replayed in answers) == {False: 1, True: len(answers) - 1}
+    assert bob_has(bank) == "1.00"
+    assert Transaction.objects.filter(client=bank.client, idempotency_key="once").count() == 1
+    assert Entry.objects.filter(account__client=bank.client, account__path="users:bob:USD").count() == 1
+    assert offences(bank.client.pk) == []
+
+
+def test_50_equal_requests_at_once_have_one_effect(alice_and_bob: Tenant) -> None:
+    assert_one_effect(alice_and_bob, post_together([alice_and_bob] * 50))
+
+
+def test_more_threads_than_connections_are_all_answered(alice_and_bob: Tenant) -> None:
+    """Each looks its own key up first: who waits for the commit must not keep the connection that it needs."""
+    bank = alice_and_bob
+    keys = [create_key(client=bank.client, scopes=SCOPES, actor="test")[1] for _ in range(30)]
+    assert len(keys) > settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
+    assert_one_effect(bank, post_together([Tenant(bank.client, key) for key in keys]))
+
+
+def test_50_equal_openings_at_once_open_one_account(bank: Tenant) -> None:
+    account = {"path": "users:carol:USD", "currency": "USD", "kind": "liability", "user_id": "carol"}
+    answers = post_together([bank] * 50, "/v2/accounts", account)
+    assert {status for status, _, _ in answers} == {201}
+    assert len({identifier for _, identifier, _ in answers}) == 1
+    assert Counter(replayed for _, _, replayed in answers) == {False: 1, True: 49}
+
+
+ANOTHER_PROCESS = """
+import json, sys, django
+django.setup()
+from django.db import connections
+from ledger.clients.models import Client
+from tests.ledger.test_idempotency import post_together
+from tests.people import Tenant
+client_id, key, database = sys.argv[1:]
+for alias in connections:
+    connections[alias].settings_dict["NAME"] = database
+bank = Tenant(Client.objects.get(pk=client_id), key)
+print("ready", flush=True)
+sys.stdin.readline()
+print("answers", json.dumps(post_together([bank] * 25)), flush=True)
+"""
+
+
+def said(process: subprocess.Popen[str], word: str) -> str:
+    """Return what the process prints after `word`; its log stands on other lines."""
+    assert process.stdout
+    return next(line.removeprefix(word) for line in process.stdout if line.startswith(word))
+
+
+def test_50_equal_requests_to_two_processes_have_one_effect(alice_and_bob: Tenant) -> None:
+    bank = alice_and_bob
+    command = [sys.executable, "-c", ANOTHER_PROCESS, str(bank.client.pk), bank.key, DATABASE]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin
+        said(other, "ready")
+        other.stdin.write("go\n")
+        other.stdin.flush()
+        ours = post_together([bank] * 25)
+        theirs = [(answer[0], answer[1], answer[2]) for answer in json.loads(said(other, "answers"))]
+    assert_one_effect(bank, ours + theirs)

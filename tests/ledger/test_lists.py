@@ -1,0 +1,99 @@
+"""Lists of transactions: a user's rows come from two indexes, and filters look through bounded windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.people import Tenant
+
+
+def _walk(bank: Tenant, query: str, cursor_name: str = "next_cursor", start: str = "") -> list[list[str]]:
+    """Follow the cursors and return the ids page by page."""
+    pages, cursor = [], start
+    while True:
+        answer = bank.get(f"/v2/transactions?{query}{'&cursor=' + cursor if cursor else ''}").json()
+        pages.append([row["id"] for row in answer["data"]])
+        cursor = answer[cursor_name]
+        if cursor is None:
+            return pages
+
+
+@pytest.fixture
+def traffic(bank: Tenant) -> list[str]:
+    """Twenty transfers of alice's in both directions, each beside one of bob's that is none of hers; newest first."""
+    alice, bob, carol = (bank.person(name, holding="1000.00") for name in ("alice", "bob", "carol"))
+    hers = []
+    for number in range(20):
+        pair = (alice, bob) if number % 3 else (bob, alice)
+        hers.append(str(bank.move(pair[0].path, pair[1].path, "1.00").transaction.id))
+        bank.move(bob.path, carol.path, "1.00")
+    top_up = bank.get("/v2/transactions?user_id=alice&type=cash_in").json()["data"][0]["id"]
+    return [*reversed(hers), top_up]
+
+
+def test_a_users_list_merges_what_she_sent_and_what_she_got(bank: Tenant, traffic: list[str]) -> None:
+    pages = _walk(bank, "user_id=alice&limit=4")
+
+    assert [identifier for page in pages for identifier in page] == traffic
+    assert [len(page) for page in pages] == [4, 4, 4, 4, 4, 1]
+
+
+def test_a_users_list_reads_the_same_backwards(bank: Tenant, traffic: list[str]) -> None:
+    last: dict[str, Any] = {"next_cursor": ""}
+    while last["next_cursor"] is not None:
+        cursor = f"&cursor={last['next_cursor']}" if last["next_cursor"] else ""
+        last = bank.get(f"/v2/transactions?user_id=alice&limit=4{cursor}").json()
+
+    backwards = _walk(bank, "user_id=alice&limit=4", "prev_cursor", start=last["prev_cursor"])
+
+    assert [identifier for page in reversed(backwards) for identifier in page] == traffic[:-1]
+
+
+def test_an_account_filter_finds_both_sides_and_nothing_else(bank: Tenant, traffic: list[str]) -> None:
+    found = bank.get("/v2/transactions?account=users:alice:USD&limit=200").json()["data"]
+
+    assert [row["id"] for row in found] == traffic
+
+
+def test_an_account_without_a_user_is_found_too(bank: Tenant, traffic: list[str]) -> None:
+    found = bank.get("/v2/transactions?account=cash:USD").json()["data"]
+
+    assert [row["type"] for row in found] == ["cash_in"] * 3
+
+
+def test_times_cut_the_list_by_id(bank: Tenant, traffic: list[str]) -> None:
+    seventh = bank.get(f"/v2/transactions/{traffic[7]}").json()["created_at"]
+
+    later = bank.get(f"/v2/transactions?user_id=alice&created_at__gte={seventh}").json()["data"]
+    earlier = bank.get(f"/v2/transactions?user_id=alice&created_at__lt={seventh}").json()["data"]
+
+    assert [row["id"] for row in later + earlier] == traffic
+    assert all(row["created_at"] < seventh for row in earlier)
+
+
+def test_amounts_are_compared_in_major_units_of_each_rows_currency(bank: Tenant) -> None:
+    bank.person("alice", holding="10.00")
+    for currency in ("JPY", "ETH"):
+        bank.open(f"cash:{currency}", kind="asset", currency=currency)
+        bank.open(f"users:alice:{currency}", currency=currency, user_id="alice")
+    bank.move("cash:JPY", "users:alice:JPY", "10", currency="JPY")
+    bank.move("cash:ETH", "users:alice:ETH", "9.999999999999999999", currency="ETH")
+
+    found = bank.get("/v2/transactions?amount__gte=10").json()["data"]
+
+    assert sorted((row["amount"], row["currency"]) for row in found) == [("10", "JPY"), ("10.00", "USD")]
+    assert bank.get("/v2/transactions?amount=9.999999999999999999").json()["data"][0]["currency"] == "ETH"
+
+
+@pytest.mark.parametrize(("query", "statements"), [("limit=2", 1), ("user_id=alice", 2), ("status=completed", 2)])
+def test_a_page_costs_the_same_statements_however_many_rows(bank: Tenant, traffic, query: str, statements: int) -> None:
+    bank.get(f"/v2/transactions?{query}")
+
+    with CaptureQueriesContext(connection) as asked:
+        bank.get(f"/v2/transactions?{query}")
+
+    assert len(asked) == statements, [one["sql"] for one in asked]

@@ -1,0 +1,113 @@
+"""What belongs to another client does not exist: not by id, path or receipt, not in a list, not by its shape."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from config.runtime.ids import uuid7
+from ledger.domain.receipts import receipt_code
+from ledger.models import Transaction
+from tests.people import Tenant
+
+
+def told(answer: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Return everything an answer says, without the request's own id."""
+    document = answer.json()
+    assert document.pop("request_id") == answer["X-Request-ID"]
+    return answer.status_code, document, {name: value for name, value in answer.items() if name != "X-Request-ID"}
+
+
+@pytest.fixture
+def theirs(other_bank: Tenant) -> dict[str, Any]:
+    """mallory's names of everything that she has."""
+    mallory = other_bank.person("mallory", holding="50.00")
+    moved = other_bank.move("cash:USD", mallory.path, "1.00").transaction
+    return {"account": mallory.id, "path": mallory.path, "transaction": moved.id, "receipt": moved.receipt_code}
+
+
+MISSING_ID = uuid7()
+MISSING = {
+    "account": MISSING_ID,
+    "path": "users:nobody:USD",
+    "transaction": MISSING_ID,
+    "receipt": receipt_code(MISSING_ID),
+}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/v2/accounts/{account}",
+        "/v2/accounts/{account}/balance",
+        "/v2/accounts/{account}/balance?at=2026-01-01T00:00:00Z",
+        "/v2/accounts/{account}/entries",
+        "/v2/transactions/{transaction}",
+        "/v2/transactions/{transaction}/history",
+        "/v2/receipts/{receipt}",
+    ],
+)
+def test_another_clients_object_is_told_like_a_missing_one(
+    bank: Tenant, other_bank: Tenant, theirs: dict[str, Any], url: str
+) -> None:
+    assert other_bank.get(url.format(**theirs)).status_code == 200
+    foreign, missing = bank.get(url.format(**theirs)), bank.get(url.format(**MISSING))
+    assert foreign.status_code == 404
+    assert told(foreign) == told(missing)
+
+
+@pytest.mark.parametrize("name", ["account", "path"])
+@pytest.mark.parametrize("side", ["debit_account", "credit_account"])
+def test_another_clients_account_in_a_body_is_told_like_a_missing_one(
+    bank: Tenant, other_bank: Tenant, theirs: dict[str, Any], name: str, side: str
+) -> None:
+    bank.person("alice", holding="10.00")
+    body = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "cash:USD", "amount": "1.00"}
+
+    def answer(names: dict[str, Any]) -> tuple[int, str, dict[str, str]]:
+        status, document, headers = told(
+            bank.post("/v2/transactions", body | {"currency": "USD", side: str(names[name])})
+        )
+        return status, str(document).replace(str(names[name]), "…"), headers | {"Content-Length": ""}
+
+    assert answer(theirs) == answer(MISSING)
+    assert answer(theirs)[0] == 422
+    assert other_bank.get(f"/v2/accounts/{theirs['account']}").json()["balance"]["posted"] == "51.00"
+
+
+def test_no_list_shows_another_clients_rows(bank: Tenant, theirs: dict[str, Any]) -> None:
+    alice = bank.person("alice", holding="5.00")
+    mine = {str(one.pk) for one in Transaction.objects.filter(client=bank.client)}
+    assert {row["id"] for row in bank.get("/v2/transactions?limit=200").json()["data"]} == mine
+    assert {row["path"] for row in bank.get("/v2/accounts?limit=200").json()["data"]} == {alice.path, "cash:USD"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "accounts?path={path}",
+        "accounts?user_id=mallory",
+        "transactions?account={account}",
+        "transactions?account={path}",
+        "transactions?user_id=mallory",
+        "transactions?account={path}&user_id=mallory",
+    ],
+)
+def test_no_filter_finds_another_clients_rows(
+    bank: Tenant, other_bank: Tenant, theirs: dict[str, Any], query: str
+) -> None:
+    assert other_bank.get(f"/v2/{query.format(**theirs)}").json()["data"] != []
+    assert bank.get(f"/v2/{query.format(**theirs)}").json() == {"data": [], "next_cursor": None, "prev_cursor": None}
+
+
+def test_two_clients_use_one_path_and_one_key_without_meeting(bank: Tenant, other_bank: Tenant) -> None:
+    key, answers = str(uuid4()), []
+    for tenant, amount in ((bank, "1.00"), (other_bank, "2.00")):
+        tenant.person("alice", holding="10.00")
+        body = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "cash:USD", "currency": "USD"}
+        answers.append(tenant.post("/v2/transactions", body | {"amount": amount}, key=key))
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert [answer.json()["amount"] for answer in answers] == ["1.00", "2.00"]
+    assert answers[0].json()["debit_account"]["id"] != answers[1].json()["debit_account"]["id"]
