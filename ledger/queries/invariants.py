@@ -1,0 +1,122 @@
+"""The invariants of the books, each a query for the rows that offend; together they see one moment of the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from config.runtime.sql import sql_file
+from ledger.domain.states import MOVES
+from ledger.events.types import OUTCOMES, EventType
+
+SAMPLE_SIZE = 5
+_FOLDER = "ledger/queries"
+_PARAMETERS: dict[str, Any] = {
+    "moves": [f"{before}>{after}" for before, afters in MOVES.items() for after in afters],
+    "outcomes": [outcome.value for outcome in OUTCOMES.values()],
+    "account_opened": EventType.ACCOUNT_OPENED.value,
+    "sample_size": SAMPLE_SIZE,
+}
+# One snapshot for all checks: what is booked meanwhile is seen by all of them or by none. A million rows may take
+# their time, and sort in memory.
+_SETTINGS = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    "SET LOCAL statement_timeout = '1h'",
+    "SET LOCAL work_mem = '128MB'",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`name` is also that of the file under sql/invariants; `meaning` says what holds."""
+
+    name: str
+    meaning: str
+
+
+CHECKS = (
+    Check("journals_balanced", "each journal sums to zero per currency and layer"),
+    Check("journals_complete", "each journal has exactly its lines"),
+    Check("journals_of_transactions", "each journal is of its client's transaction and names its receipt"),
+    Check("entries_at_home", "each line is on an account of its client and currency, at its journal's time"),
+    Check("trial_balance", "each client's books sum to zero per currency and layer"),
+    Check("balances_folded", "each balance is the sum of its account's lines"),
+    Check("versions_chained", "each account's lines follow one another without a gap"),
+    Check("limits_respected", "no balance is beyond its floor or ceiling, holds included"),
+    Check("pending_held", "pending sums are what open holds hold"),
+    Check("holds_resolved_within", "no hold is captured or released beyond its amount"),
+    Check("history_ends_in_status", "the last history event is the status"),
+    Check("history_moves_allowed", "each history is a chain of allowed moves"),
+    Check("transactions_booked", "completed transactions have their one post, failed ones none"),
+    Check("receipts_of_ids", "each receipt code is that of its transaction's id"),
+    Check("outbox_outcomes", "each outcome has its one outbox row"),
+    Check("outbox_accounts", "each account has its one outbox row account.opened"),
+    Check("guards_in_place", "the guard triggers stand and are enabled"),
+    Check("constraints_in_place", "the constraints of the books stand"),
+    Check("privileges_narrow", "roles app and readonly cannot change what is booked"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: offences by the name of their client ("" for what is nobody's), and some of the rows."""
+
+    check: Check
+    clients: dict[str, int]
+    sample: list[dict[str, Any]]
+
+    @property
+    def offences(self) -> int:
+        """How many rows offend."""
+        return sum(self.clients.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found, and how much was looked at."""
+
+    findings: list[Finding]
+    clients: int
+    transactions: int
+    entries: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether no check found anything."""
+        return all(finding.offences == 0 for finding in self.findings)
+
+
+def verify(*, client_id: int | None = None) -> Verification:
+    """Run every check on the whole ledger, or report on one client of it. Reads only, as any role that may SELECT.
+
+    Must not be called inside a database transaction.
+    """
+    with _snapshot() as cursor:
+        findings = [_run(cursor, check, client_id) for check in CHECKS]
+        cursor.execute(sql_file(_FOLDER, "invariants/totals"), {"client_id": client_id})
+        clients, transactions, entries = cursor.fetchone()
+    return Verification(findings, clients, transactions, entries)
+
+
+@contextmanager
+def _snapshot() -> Iterator[CursorWrapper]:
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        for setting in _SETTINGS:
+            cursor.execute(setting)
+        yield cursor
+
+
+def _run(cursor: CursorWrapper, check: Check, client_id: int | None) -> Finding:
+    query = sql_file(_FOLDER, "invariants/offences_by_client").replace(
+        "{check}", sql_file(_FOLDER, f"invariants/{check.name}"), 1
+    )
+    cursor.execute(query, _PARAMETERS | {"client_id": client_id})
+    rows = cursor.fetchall()
+    sample = [row for _, _, rows_of_client in rows for row in json.loads(rows_of_client)]
+    return Finding(check, {name or "": count for name, count, _ in rows}, sample[:SAMPLE_SIZE])

@@ -1,0 +1,27 @@
+-- Transactions whose books are not what their status says: completed ones without a hold have exactly one post, and its
+-- two lines are their accounts and amount; failed and processing ones have no journal.
+SELECT t.client_id, t.id AS transaction_id, t.status, j.journals, j.posts, j.holds, j.right_lines, j.lines
+FROM ledger_transaction t
+LEFT JOIN (
+    SELECT
+        k.transaction_id,
+        count(DISTINCT k.id) AS journals,
+        count(DISTINCT k.id) FILTER (WHERE k.kind = 'post') AS posts,
+        count(DISTINCT k.id) FILTER (WHERE k.kind = 'hold') AS holds,
+        count(*) FILTER (WHERE k.kind = 'post') AS lines,
+        count(*) FILTER (
+            WHERE k.kind = 'post' AND e.layer = 'posted' AND e.currency_id = o.currency_id
+                AND (e.account_id, e.amount_minor)
+                    IN ((o.debit_account_id, o.amount_minor), (o.credit_account_id, -o.amount_minor))
+        ) AS right_lines
+    FROM ledger_journal k
+    JOIN ledger_transaction o ON o.id = k.transaction_id
+    LEFT JOIN ledger_entry e ON e.journal_id = k.id
+    GROUP BY k.transaction_id
+) j ON j.transaction_id = t.id
+WHERE CASE
+    WHEN t.status IN ('failed', 'processing') THEN j.journals IS NOT NULL
+    WHEN t.status IN ('completed', 'reversed') AND coalesce(j.holds, 0) = 0
+        THEN (j.posts, j.lines, j.right_lines) IS DISTINCT FROM (1::bigint, 2::bigint, 2::bigint)
+    ELSE coalesce(j.holds, 0) <> 1
+END
