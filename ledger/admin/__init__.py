@@ -1,0 +1,14 @@
+"""The back office of the books: accounts, transactions and journals, to read."""
+
+from django.contrib import admin
+
+from ledger.admin.accounts import AccountAdmin
+from ledger.admin.journals import JournalAdmin
+from ledger.admin.transactions import TransactionAdmin
+
+__all__ = ["AccountAdmin", "JournalAdmin", "TransactionAdmin"]
+
+admin.site.site_header = admin.site.site_title = "Countinghouse"
+admin.site.index_title = "Back office"
+admin.site.site_url = None  # there is no site but the back office
+admin.site.enable_nav_sidebar = False  # the lists need the width

@@ -1,0 +1,8 @@
+"""The back office of clients: tenants, their keys, staff, and the audit trail."""
+
+from ledger.clients.admin.audit import AuditEntryAdmin
+from ledger.clients.admin.clients import ClientAdmin
+from ledger.clients.admin.keys import ApiKeyAdmin
+from ledger.clients.admin.staff import StaffAdmin
+
+__all__ = ["ApiKeyAdmin", "AuditEntryAdmin", "ClientAdmin", "StaffAdmin"]
