@@ -1,0 +1,112 @@
+"""Our engine, called as the services call it (`engine`) and through the service of batches (`services`).
+
+With the argument `open` it opens the accounts instead: a client's 10,000 wallets, funded, that may not go below zero.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from benchmarks.contenders.loop import ACCOUNTS, CLIENT, Transfer, Way, serve, wallet  # noqa: E402  (after django.setup)
+from config.runtime.clock import now  # noqa: E402
+from config.runtime.ids import uuid7  # noqa: E402
+from ledger.clients.models import Client, Tier  # noqa: E402
+from ledger.clients.services import create_client  # noqa: E402
+from ledger.posting.engine import ROUND_SIZE_MAX, post  # noqa: E402
+from ledger.posting.intents import Intent, Outcome  # noqa: E402
+from ledger.queries.accounts import find_accounts  # noqa: E402
+from ledger.services.accounts import Opening, open_accounts  # noqa: E402
+from ledger.services.transactions import Submission, Submitted, submit_transactions  # noqa: E402
+
+CASH = "cash:USD"
+FUNDS = "1000000.00"
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments[:1] == ["open"]:
+        open_books()
+    else:
+        serve(ways())
+
+
+def open_books() -> None:
+    client_id = create_client(name=CLIENT, tier=Tier.INTERNAL, actor="benchmark").pk
+    open_accounts(client_id=client_id, openings=[Opening(path=CASH, currency="USD", kind="asset")])
+    for paths in _rounds([wallet(number) for number in range(ACCOUNTS)]):
+        wallets = [Opening(path=path, currency="USD", kind="liability", user_id=path.split(":")[1]) for path in paths]
+        open_accounts(client_id=client_id, openings=wallets)
+        _check_submitted(_submit(client_id, [_submission("cash_in", CASH, path, FUNDS) for path in paths]))
+
+
+def ways() -> dict[str, Way]:
+    client_id = Client.objects.get(name=CLIENT).pk
+    names = [wallet(number) for number in range(ACCOUNTS)]
+    found = find_accounts(client_id, names)
+    refs = [found[name] for name in names]
+
+    def intents(transfers: Sequence[Transfer]) -> list[Intent]:
+        return [
+            Intent(
+                id=(identifier := uuid7()),
+                client_id=client_id,
+                type="transfer",
+                amount_minor=one.amount_minor,
+                debit=refs[one.debit],
+                credit=refs[one.credit],
+                idempotency_key=str(identifier),
+                request_hash=bytes(32),
+                actor="key:BENCH000",
+            )
+            for one in transfers
+        ]
+
+    def submissions(transfers: Sequence[Transfer]) -> list[Submission]:
+        return [
+            _submission("transfer", names[one.debit], names[one.credit], f"{one.amount_minor / 100:.2f}")
+            for one in transfers
+        ]
+
+    return {
+        "engine": Way(intents, post, _check_posted),
+        "services": Way(submissions, lambda prepared: _submit(client_id, prepared), _check_submitted),
+    }
+
+
+def _submission(kind: str, debit: str, credit: str, amount: str) -> Submission:
+    return Submission(
+        type=kind,
+        debit_account=debit,
+        credit_account=credit,
+        amount=amount,
+        currency="USD",
+        idempotency_key=str(uuid7()),
+        request_hash=bytes(32),
+    )
+
+
+def _submit(client_id: int, submissions: Sequence[Submission]) -> list[Any]:
+    return submit_transactions(client_id=client_id, submissions=submissions, actor="key:BENCH000", now=now())
+
+
+def _check_posted(outcomes: Sequence[Outcome]) -> None:
+    assert all(one.transaction is not None and one.transaction.status == "completed" for one in outcomes)
+
+
+def _check_submitted(results: Sequence[Any]) -> None:
+    assert all(isinstance(one, Submitted) and one.transaction.status == "completed" for one in results)
+
+
+def _rounds(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (paths[start : start + ROUND_SIZE_MAX] for start in range(0, len(paths), ROUND_SIZE_MAX))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,99 @@
+"""Runs the product's reads on the rows of many_rows.sql and explains their statements; a JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from django.db import connection  # noqa: E402  (after django.setup)
+from django.db.models import QuerySet  # noqa: E402
+from django.test.utils import CaptureQueriesContext  # noqa: E402
+
+from benchmarks.contenders.loop import CLIENT, wallet  # noqa: E402
+from config.api.pages import PageQuery, page_of  # noqa: E402
+from config.runtime.clock import now  # noqa: E402
+from config.runtime.ids import first_at  # noqa: E402
+from ledger.clients.models import Client  # noqa: E402
+from ledger.models import Account, Balance  # noqa: E402
+from ledger.queries.accounts import balance_at  # noqa: E402
+from ledger.queries.transactions import entries_of, transactions_for  # noqa: E402
+
+ROWS = 2_000_000
+PAGE = PageQuery(binding="benchmark", limit=50)
+SOME_DEPTHS = (0, 100_000, 1_000_000, 1_999_000)
+
+
+def main(repetitions: int) -> None:
+    client_id = Client.objects.get(name=CLIENT).pk
+    account = Account.objects.get(client_id=client_id, path=wallet(0))
+    cases: dict[str, Callable[[], Any]] = {}
+    for name, user in (("all transactions", None), ("a busy user's feed", "00000"), ("a quiet user's feed", "quiet")):
+        for depth in SOME_DEPTHS:
+            scopes = [scope.filter(id__lt=_id_at(depth)) for scope in transactions_for(client_id, user)]
+            cases[f"{name}, after {depth:,}"] = _page(scopes)
+    for depth in (0, 100_000, 999_000):
+        entries = entries_of(account).filter(account_version__lt=1_000_001 - depth)
+        cases[f"entries of an account, after {depth:,}"] = _page([entries], field="account_version")
+    row = Balance.objects.select_related("account__currency").get(account=account)
+    for n in (1, 500_000, 999_999):
+        cases[f"balance at entry {n:,} of 1,000,000"] = _balance(row, _moment(n))
+    for case, read in cases.items():
+        print(json.dumps({"read": case} | _explained(read, repetitions)), flush=True)
+
+
+def _page(scopes: list[QuerySet[Any]], field: str = "id") -> Callable[[], Any]:
+    """A cursor says where the page begins: for the database that is this very condition."""
+    return lambda: page_of(scopes, PAGE, field=field)
+
+
+def _balance(row: Balance, at: datetime) -> Callable[[], Any]:
+    return lambda: balance_at(row, at, now=now())
+
+
+def _moment(n: int) -> datetime:
+    return datetime(2025, 1, 1, tzinfo=UTC) + n * timedelta(seconds=15)
+
+
+def _id_at(depth: int) -> UUID:
+    """The newest rows come first: what comes after `depth` of them is older than the moment of that row."""
+    return first_at(_moment(ROWS + 1 - depth))
+
+
+def _explained(read: Callable[[], Any], repetitions: int) -> dict[str, Any]:
+    with CaptureQueriesContext(connection) as captured:
+        read()
+    statements = [query["sql"] for query in captured.captured_queries]
+    timed = [[_explain(statement) for statement in statements] for _ in range(repetitions)]
+    return {
+        "statements": len(statements),
+        "execution_ms": statistics.median(sum(one["Execution Time"] for one in run) for run in timed),
+        "planning_ms": statistics.median(sum(one["Planning Time"] for one in run) for run in timed),
+        "pages_touched": sum(_pages(one["Plan"]) for one in timed[-1]),
+    }
+
+
+def _explain(statement: str) -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+        (plan,) = cursor.fetchall()[0]
+    found: dict[str, Any] = (plan if isinstance(plan, list) else json.loads(plan))[0]
+    return found
+
+
+def _pages(plan: dict[str, Any]) -> int:
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
