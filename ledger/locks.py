@@ -1,7 +1,11 @@
-"""The only place that locks money: balances, in the order of their accounts. Call inside a database transaction."""
+"""The only place that locks: idempotency keys first, then balances in the order of their accounts.
+
+Call inside a database transaction.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -36,7 +40,38 @@ FROM ledger_account
 WHERE id = ANY(%s::bigint[]) AND (status <> 'active' OR frozen <> 'none')
 """
 
+# Keys of transactions and of other operations stand in two tables, and an index sees one table only. So whoever takes
+# keys of transactions shares their buckets, and whoever takes a key for another operation has its bucket alone.
+# Buckets, since a lock a key would fill the server's table of locks. (The number says "keys" in ASCII.)
+KEY_BUCKETS = 64
+LOCK_KEYS = """
+SELECT CASE
+    WHEN alone THEN pg_advisory_xact_lock(1801812339, bucket)
+    ELSE pg_advisory_xact_lock_shared(1801812339, bucket)
+END
+FROM unnest(%s::integer[], %s::boolean[]) AS asked (bucket, alone)
+"""
+
 Cursor = psycopg.Cursor[Any]
+Key = tuple[int, str]
+
+
+def ask_for_keys(cursor: Cursor, *, shared: Iterable[Key], alone: Iterable[Key] = ()) -> None:
+    """Lock idempotency keys, each a client with a key, in one order: of transactions `shared`, of others `alone`."""
+    exclusive = {_bucket(key) for key in alone}
+    buckets = sorted(exclusive | {_bucket(key) for key in shared})
+    if buckets:
+        cursor.execute(LOCK_KEYS, [numbers(buckets), numbers(int(bucket in exclusive) for bucket in buckets)])
+
+
+def lock_key(key: Key) -> None:
+    """Lock the idempotency key of an operation that makes something else than a transaction."""
+    with raw_cursor() as cursor:
+        ask_for_keys(cursor, shared=(), alone=[key])
+
+
+def _bucket(key: Key) -> int:
+    return zlib.crc32(f"{key[0]}:{key[1]}".encode()) % KEY_BUCKETS
 
 
 def ask_for_balances(locks: Cursor, states: Cursor, account_ids: Iterable[int]) -> None:

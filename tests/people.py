@@ -16,7 +16,7 @@ from ledger.clients.scopes import SCOPES
 from ledger.clients.services import create_client, create_key
 from ledger.domain.shapes import AccountShape
 from ledger.models import Balance
-from ledger.queries.accounts import get_account
+from ledger.queries.accounts import account_shape, get_account
 from ledger.services.accounts import Opening, open_account
 from ledger.services.transactions import Submission, Submitted, submit_transactions
 
@@ -45,6 +45,10 @@ class Tenant:
         if holding != "0.00":
             self.move("cash:USD", account.path, holding, type="cash_in")
         return account
+
+    def account(self, path: str) -> AccountShape:
+        """Return the account with this path."""
+        return account_shape(Balance.objects.get(account__client=self.client, account__path=path))
 
     def move(self, debit: str, credit: str, amount: str, **more: Any) -> Submitted:
         """Post through the service and return what stands; a refusal is raised."""

@@ -25,7 +25,7 @@ from config.runtime.logging import get_logger
 from config.runtime.sql import sql_file
 from ledger.domain.balances import Sums
 from ledger.errors import IdempotencyKeyInUse, PostingContended, PostingRefused
-from ledger.locks import SET_LOCK_TIMEOUT, ask_for_balances, free_balances, locked_balances
+from ledger.locks import SET_LOCK_TIMEOUT, ask_for_balances, ask_for_keys, free_balances, locked_balances
 from ledger.posting.intents import Intent, Outcome
 from ledger.posting.judge import Key, TakenKey, judge
 from ledger.posting.report import report_outcomes
@@ -97,14 +97,13 @@ def _lock_and_look(intents: Sequence[Intent]) -> tuple[dict[int, Sums], dict[Key
             if settings.LEDGER_ISOLATION == "serializable":
                 keys.execute(SERIALIZABLE)
             keys.execute(SET_LOCK_TIMEOUT)
+            ask_for_keys(keys, shared=keyed)
             ask_for_balances(locks, states, account_ids)
             keys.execute(
                 KNOWN_KEYS, {"clients": numbers(client for client, _ in keyed), "keys": texts(key for _, key in keyed)}
             )
             clock.execute(CLOCK)
-        # A transaction stands last and wins, should another operation have taken its key in the same instant.
-        rows = sorted(keys, key=lambda row: row[3] is not None)
-        taken = {(client, key): TakenKey(request_hash, holder) for client, key, request_hash, holder in rows}
+        taken = {(client, key): TakenKey(request_hash, holder) for client, key, request_hash, holder in keys}
         (now,) = clock.fetchall()[0]
         balances = locked_balances(locks, states)
         # The server's clock may be set back; the books' time does not go back.

@@ -28,7 +28,7 @@ from ledger.errors import (
 )
 from ledger.events.outbox import Happened, record_events
 from ledger.events.types import EventType
-from ledger.locks import bound_waits, lock_balance
+from ledger.locks import bound_waits, lock_balance, lock_key
 from ledger.models import Account, Balance
 from ledger.queries.accounts import account_shape, exponent_of, get_account
 from ledger.services.idempotency import find_earlier, keep_key
@@ -93,10 +93,7 @@ def open_account(
             raise
         raise IdempotencyKeyInUse(retry_after_s=1) from error
     except IntegrityError as error:
-        # An equal request was first: either its key or its path stands now.
-        earlier = _find_earlier(client_id, idempotency_key, request_hash)
-        if earlier is None:
-            raise _named(error, opening) from error
+        raise _named(error, opening) from error
     return Opened(account_shape(get_account(client_id, UUID(earlier))), replayed=True)
 
 
@@ -137,6 +134,7 @@ def freeze_account(*, client_id: int, account_id: UUID, sides: Frozen, actor: st
 def _find_earlier(client_id: int, key: str | None, request_hash: bytes) -> str | None:
     if key is None:
         return None
+    lock_key((client_id, key))
     return find_earlier(client_id=client_id, key=key, operation=OPERATION, request_hash=request_hash)
 
 

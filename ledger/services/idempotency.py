@@ -1,4 +1,4 @@
-"""Idempotency keys of POSTs that make something else than a transaction. Call inside a database transaction."""
+"""Idempotency keys of POSTs that make something else than a transaction. Call with the key locked (ledger.locks)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def find_earlier(*, client_id: int, key: str, operation: str, request_hash: byte
 
 
 def keep_key(*, client_id: int, key: str, operation: str, request_hash: bytes, object_id: str) -> None:
-    """Take the key, in the commit of what it made; an equal request that is running waits here."""
+    """Take the key, in the commit of what it made."""
     IdempotencyKey.objects.create(
         client_id=client_id, key=key, operation=operation, request_hash=request_hash, object_id=object_id
     )

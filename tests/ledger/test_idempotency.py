@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connections
 
+from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
 from ledger.clients.scopes import SCOPES
 from ledger.clients.services import create_key
 from ledger.models import Account, Entry, Transaction
 from tests.conftest import DATABASE
+from tests.ledger.hostile import connect
+from tests.ledger.locks import in_thread, locked, waiting_for_locks
 from tests.ledger.reference import offences
 from tests.people import Tenant
 
@@ -106,13 +108,6 @@ def test_a_repeated_opening_is_answered_with_the_account_as_it_is_now(bank: Tena
     assert bank.post("/v2/accounts", account, key="other").json()["code"] == "path_taken"
 
 
-def in_thread(work: Any) -> Any:
-    try:
-        return work()
-    finally:
-        connections.close_all()
-
-
 Answer = tuple[int, str, bool]
 
 
@@ -193,3 +188,40 @@ def test_50_equal_requests_to_two_processes_have_one_effect(alice_and_bob: Tenan
         ours = post_together([bank] * 25)
         theirs = [(answer[0], answer[1], answer[2]) for answer in json.loads(said(other, "answers"))]
     assert_one_effect(bank, ours + theirs)
+
+
+def test_of_a_transaction_and_an_opening_with_one_key_at_once_one_is_done(alice_and_bob: Tenant) -> None:
+    """Their keys stand in two tables, and neither sees what the other has not committed."""
+    bank = alice_and_bob
+    account = {"path": "users:carol:USD", "currency": "USD", "kind": "liability"}
+    holder = locked(bank.account("users:alice:USD"))
+    with ThreadPoolExecutor(2) as pool:
+        moving = pool.submit(in_thread, partial(bank.post, URL, body(), key="once"))
+        wait_until(lambda: waiting_for_locks() == 1, 5)
+        opening = pool.submit(in_thread, partial(bank.post, "/v2/accounts", account, key="once"))
+        wait_until(lambda: waiting_for_locks() == 2, 5)
+        holder.close()
+        assert moving.result().status_code == 201
+        assert (opening.result().status_code, opening.result().json()["code"]) == (422, "idempotency_key_reused")
+    assert not Account.objects.filter(client=bank.client, path="users:carol:USD").exists()
+
+
+def test_a_transaction_waits_for_an_opening_with_its_key(alice_and_bob: Tenant) -> None:
+    bank = alice_and_bob
+    account = {"path": "users:carol:USD", "currency": "USD", "kind": "liability"}
+    rival = connect("app")
+    rival.execute("BEGIN")
+    rival.execute(
+        "INSERT INTO ledger_account (public_id, client_id, path, kind, currency_id, metadata, status, frozen)"
+        " VALUES (gen_random_uuid(), %s, 'users:carol:USD', 'asset', 'USD', '{}', 'active', 'none')",
+        [bank.client.pk],
+    )
+    with ThreadPoolExecutor(2) as pool:
+        opening = pool.submit(in_thread, partial(bank.post, "/v2/accounts", account, key="once"))
+        wait_until(lambda: waiting_for_locks() == 1, 5)
+        moving = pool.submit(in_thread, partial(bank.post, URL, body(), key="once"))
+        wait_until(lambda: waiting_for_locks() == 2, 5)
+        rival.close()
+        assert opening.result().status_code == 201
+        assert (moving.result().status_code, moving.result().json()["code"]) == (422, "idempotency_key_reused")
+    assert bob_has(bank) == "0.00"

@@ -6,15 +6,12 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Barrier
 from typing import Any
 
-import psycopg
 import pytest
-from django.db import connections
 
 from config.localstack.processes import wait_until
 from config.runtime.errors import DomainError
@@ -26,38 +23,12 @@ from ledger.posting import engine
 from ledger.queries.invariants import verify
 from ledger.services.accounts import freeze_account
 from tests.ledger.hostile import connect
+from tests.ledger.locks import in_thread, locked, waiting_for_locks
 from tests.ledger.reference import offences
 from tests.people import Tenant
 
 STORM_S = float(os.environ.get("STORM_S", "10"))
 EXPECTED = {"completed", "insufficient_funds", "ceiling_exceeded", "posting_contended"}
-
-
-def in_thread(work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    finally:
-        connections.close_all()
-
-
-def waiting_for_locks() -> int:
-    with connect("app") as app:
-        found = app.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ).fetchone()
-    return found[0] if found else 0
-
-
-def locked(account: Any) -> psycopg.Connection:
-    """Return a connection that holds the lock of an account's balance until it is closed."""
-    holder = connect("app")
-    holder.execute("BEGIN")
-    holder.execute(
-        "SELECT 1 FROM ledger_balance WHERE account_id = (SELECT id FROM ledger_account WHERE public_id = %s) "
-        "FOR NO KEY UPDATE",
-        [account.id],
-    )
-    return holder
 
 
 def storm(bank: Tenant, paths: list[str], seconds: float, seed: int) -> tuple[Counter[str], int]:

@@ -1,0 +1,38 @@
+"""Rows that somebody else has locked, and who waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from tests.ledger.hostile import connect
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    finally:
+        connections.close_all()
+
+
+def waiting_for_locks() -> int:
+    with connect("app") as app:
+        found = app.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ).fetchone()
+    return found[0] if found else 0
+
+
+def locked(account: Any) -> psycopg.Connection:
+    """Return a connection that holds the lock of an account's balance until it is closed."""
+    holder = connect("app")
+    holder.execute("BEGIN")
+    holder.execute(
+        "SELECT 1 FROM ledger_balance WHERE account_id = (SELECT id FROM ledger_account WHERE public_id = %s) "
+        "FOR NO KEY UPDATE",
+        [account.id],
+    )
+    return holder
