@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 from config.runtime.ids import CROCKFORD, EPOCH
@@ -39,13 +40,19 @@ def _check(symbols: str) -> int:
     return _SHIFTED[remainder]
 
 
+@lru_cache(maxsize=64)
+def _written(day: int) -> str:
+    """Return the day, counted from 1970. Kept, because strftime is slow and nearly all codes are of today."""
+    return (EPOCH + timedelta(days=day)).strftime("%Y%m%d")
+
+
 def receipt_code(identifier: UUID) -> str:
     """Return the receipt code of a transaction's id, such as `RCP-20261121-0B8TQ…`."""
     bits = identifier.int
     day, ms = divmod(bits >> 80, _DAY_MS)
     rest = ms << _TAIL_BITS | (bits >> 64 & 0xFFF) << 62 | bits & ((1 << 62) - 1)
     text = "".join(CROCKFORD[rest >> shift & 31] for shift in range(100, -5, -5))
-    on = (EPOCH + timedelta(days=day)).strftime("%Y%m%d")
+    on = _written(day)
     return f"RCP-{on}-{text}{CROCKFORD[_check(on + text)]}"
 
 

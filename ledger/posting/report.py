@@ -22,8 +22,9 @@ def report_outcomes(judged: Sequence[Judged], shapes: Sequence[TransactionShape]
         TRANSACTIONS.labels(kind, status).inc(count)
     for code, count in Counter(shape.error.code for shape in shapes if shape.error is not None).items():
         TRANSACTIONS_FAILED.labels(code).inc(count)
+    histograms = {kind: TRANSACTIONS_DURATION.labels(kind) for kind in {shape.type for shape in shapes}}
     for shape, duration_ms in zip(shapes, durations_ms, strict=True):
-        TRANSACTIONS_DURATION.labels(shape.type).observe(duration_ms / 1000)
+        histograms[shape.type].observe(duration_ms / 1000)
     rows = list(zip(judged, shapes, durations_ms, strict=True))
     lifecycle("transaction.executing", (_step(one, shape) for one, shape, _ in rows))
     lifecycle(

@@ -19,12 +19,13 @@ BEGIN
             USING ERRCODE = '23514', CONSTRAINT = 'journal_of_transaction';
     END IF;
 
+    -- One line is enough to know of: the guard of the lines lets none stand without all the others.
     SELECT j.id INTO wrong
     FROM new_journals j
-    WHERE j.entry_count <> (SELECT count(*) FROM ledger_entry e WHERE e.journal_id = j.id)
+    WHERE NOT EXISTS (SELECT FROM ledger_entry e WHERE e.journal_id = j.id)
     LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'journal % came without all of its lines', wrong
+        RAISE EXCEPTION 'journal % came without its lines', wrong
             USING ERRCODE = '23514', CONSTRAINT = 'journal_complete';
     END IF;
     RETURN NULL;
@@ -59,57 +60,55 @@ BEGIN
     WITH line AS MATERIALIZED (
         SELECT n.journal_id, n.line, n.account_id, n.currency_id, n.layer, n.amount_minor, n.account_version,
             n.posted_after, n.pending_after, n.posted_at, j.entry_count,
-            CASE WHEN n.layer = 'posted' THEN n.amount_minor ELSE 0 END AS posted,
-            CASE WHEN n.layer = 'held' THEN n.amount_minor ELSE 0 END AS held,
             j.kind = 'hold' AS holds,
             n.posted_at = j.posted_at AND (n.layer = 'posted' OR j.kind NOT IN ('post', 'reversal')) AS fits_journal,
             a.client_id = j.client_id AND a.currency_id = n.currency_id AS fits_account,
-            lag(n.account_version) OVER chain AS version_before,
-            lag(n.posted_after) OVER chain AS posted_before,
-            lag(n.pending_after) OVER chain AS pending_before,
-            lag(n.posted_at) OVER chain AS posted_at_before
+            lead(n.account_version) OVER chain AS next_version,
+            lead(n.posted_after - CASE n.layer WHEN 'posted' THEN n.amount_minor ELSE 0 END) OVER chain AS next_posted,
+            lead(n.pending_after - CASE n.layer WHEN 'held' THEN n.amount_minor ELSE 0 END) OVER chain AS next_pending,
+            lead(n.posted_at) OVER chain AS next_posted_at
         FROM new_entries n
         LEFT JOIN ledger_journal j ON j.id = n.journal_id
         LEFT JOIN ledger_account a ON a.id = n.account_id
         WINDOW chain AS (PARTITION BY n.account_id ORDER BY n.account_version)
     ),
-    -- (RETURNING shows the new row alone: a line from before the account's last one leaves NULL there for it to see.)
-    -- What a hold adds on one side, its capture, void or expiry takes off the same side. The first line of an account
-    -- claims what its sums were before; the others must follow from the line before them.
+    -- What a hold adds on one side, its capture, void or expiry takes off the same side. The last line of an account
+    -- must say what its sums are then; each other line must say what the next one begins with.
     delta AS (
         SELECT account_id, count(*) AS lines, min(posted_at) AS first_at, max(posted_at) AS last_at,
-            sum(greatest(posted, 0)) AS posted_debits,
-            sum(greatest(-posted, 0)) AS posted_credits,
-            sum(CASE WHEN holds THEN greatest(held, 0) ELSE least(held, 0) END) AS pending_debits,
-            sum(CASE WHEN holds THEN greatest(-held, 0) ELSE least(-held, 0) END) AS pending_credits,
-            sum(account_version - 1) FILTER (WHERE version_before IS NULL) AS claimed_version,
-            sum(posted_after - posted) FILTER (WHERE version_before IS NULL) AS claimed_posted,
-            sum(pending_after - held) FILTER (WHERE version_before IS NULL) AS claimed_pending,
+            sum(amount_minor) FILTER (WHERE layer = 'posted' AND amount_minor > 0) AS posted_debits,
+            -sum(amount_minor) FILTER (WHERE layer = 'posted' AND amount_minor < 0) AS posted_credits,
+            sum(amount_minor) FILTER (WHERE layer = 'held' AND (amount_minor > 0) = holds) AS pending_debits,
+            -sum(amount_minor) FILTER (WHERE layer = 'held' AND (amount_minor < 0) = holds) AS pending_credits,
+            max(account_version) AS last_version,
+            max(posted_after) FILTER (WHERE next_version IS NULL) AS posted_after,
+            max(pending_after) FILTER (WHERE next_version IS NULL) AS pending_after,
             bool_and(
-                version_before IS NULL
-                OR account_version = version_before + 1
-                    AND posted_after = posted_before + posted
-                    AND pending_after = pending_before + held
-                    AND posted_at >= posted_at_before
+                next_version IS NULL
+                OR next_version = account_version + 1
+                    AND next_posted = posted_after
+                    AND next_pending = pending_after
+                    AND next_posted_at >= posted_at
             ) AS follows
         FROM line
         GROUP BY account_id
     ),
+    -- (RETURNING shows the new row alone: a line from before the account's last one leaves NULL there for it to see.)
     folded AS (
         UPDATE ledger_balance b
-        SET posted_debits = b.posted_debits + d.posted_debits,
-            posted_credits = b.posted_credits + d.posted_credits,
-            pending_debits = b.pending_debits + d.pending_debits,
-            pending_credits = b.pending_credits + d.pending_credits,
+        SET posted_debits = b.posted_debits + coalesce(d.posted_debits, 0),
+            posted_credits = b.posted_credits + coalesce(d.posted_credits, 0),
+            pending_debits = b.pending_debits + coalesce(d.pending_debits, 0),
+            pending_credits = b.pending_credits + coalesce(d.pending_credits, 0),
             version = b.version + d.lines,
             last_posted_at = CASE WHEN b.last_posted_at > d.first_at THEN NULL ELSE d.last_at END
         FROM delta d
         WHERE b.account_id = d.account_id
         RETURNING d.follows
             AND b.last_posted_at IS NOT NULL
-            AND d.claimed_version = b.version - d.lines
-            AND d.claimed_posted = b.posted_debits - d.posted_debits - b.posted_credits + d.posted_credits
-            AND d.claimed_pending = b.pending_debits - d.pending_debits - b.pending_credits + d.pending_credits
+            AND d.last_version = b.version
+            AND d.posted_after = b.posted_debits - b.posted_credits
+            AND d.pending_after = b.pending_debits - b.pending_credits
             AS continues
     )
     SELECT
