@@ -74,7 +74,7 @@ TEMPLATES = [
 
 def _database(url: str) -> dict[str, Any]:
     database = django_database(url)
-    database["CONN_HEALTH_CHECKS"] = True
+    database["ENGINE"] = "config.runtime.postgresql"
     # A peer that dies without a word is noticed within half a minute, not after the kernel's two hours.
     keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
     database["OPTIONS"] |= keepalive | {
@@ -83,6 +83,9 @@ def _database(url: str) -> dict[str, Any]:
             "min_size": ENV.database_pool_min,
             "max_size": max(ENV.database_pool_min, ENV.database_pool_max),
             "timeout": ENV.database_pool_timeout_s,
+            # A connection that cannot be made is given up at once, and the next request tries anew. Else the pool
+            # tries it again in growing intervals, and meanwhile no request may.
+            "reconnect_timeout": 0,
         },
         "prepare_threshold": 2 if ENV.database_prepare else None,
         "application_name": "countinghouse",

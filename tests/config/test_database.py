@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, connections, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper
+from psycopg import sql
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from config.runtime import metrics
 from config.runtime.database import pipeline, raw_cursor, release_connections, show_pool
 from config.runtime.logging import unit_of_work
 from config.runtime.metrics import DB_QUERY
-from tests.conftest import DATABASE
+from tests.conftest import DATABASE, owner_connection
 
 
 def observed(op: str) -> float:
@@ -67,7 +72,7 @@ def test_beginning_a_unit_opens_no_connection(db):
 
 
 @pytest.mark.parametrize(
-    ("sql", "op"),
+    ("statement", "op"),
     [
         ("insert into scratch_counters values (9, 9)", "insert"),
         ("/* SELECT */ UPDATE scratch_counters SET n = 0", "update"),
@@ -75,10 +80,10 @@ def test_beginning_a_unit_opens_no_connection(db):
         ("ANALYZE scratch_counters", "other"),
     ],
 )
-def test_statements_are_told_apart_by_their_first_word(counters, sql, op):
+def test_statements_are_told_apart_by_their_first_word(counters, statement, op):
     before = observed(op)
     with raw_cursor() as raw:
-        raw.execute(sql)
+        raw.execute(statement)
 
     assert observed(op) == before + 1
 
@@ -151,26 +156,94 @@ def test_a_torn_block_is_undone_and_the_thread_works_on(counters):
     assert not connections["default"].in_atomic_block
 
 
-def test_a_connection_that_the_server_ended_meanwhile_is_replaced_when_it_is_taken(db):
-    # A new pool, of one: psycopg_pool pauses longer and longer for each ended connection that it finds.
-    connection.close()
+POOLED = 10
+
+
+@pytest.fixture
+def pool(db) -> Iterator[ConnectionPool]:
+    """Give a new pool with ten idle connections, whose patience is a second."""
     default = connections["default"]
     assert isinstance(default, DatabaseWrapper)
+    was = default.settings_dict["OPTIONS"]["pool"]
+    default.close()
     default.close_pool()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    release_connections()
+    default.settings_dict["OPTIONS"]["pool"] = was | {"min_size": POOLED, "max_size": POOLED, "timeout": 1}
+    opened = default.pool
+    opened.open(wait=True)
+    yield opened
+    default.close()
+    default.close_pool()
+    default.settings_dict["OPTIONS"]["pool"] = was
+
+
+def backend() -> int:
+    """Return the process id of the session that a unit of work gets, and give it back."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            return int(cursor.fetchone()[0])
+    finally:
+        release_connections()
+
+
+def test_ten_connections_that_the_server_ended_meanwhile_cost_the_next_unit_one_new_connection(pool):
     ended = end_sessions()
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        (pid,) = cursor.fetchone()
-    release_connections()
-    with raw_cursor() as raw:
-        assert raw.execute("SELECT 41 + 1").fetchone() == (42,)
+    begun = time.monotonic()
+    pid = backend()
 
-    assert ended
+    # The pool alone would pause for a second, then two, for all but the first that it finds.
+    assert time.monotonic() - begun < 0.9
+    assert len(ended) >= POOLED
     assert pid not in ended
+    assert {backend() for _ in range(2 * POOLED)}.isdisjoint(ended)
+
+
+def test_many_threads_at_once_get_past_the_connections_that_the_server_ended(pool):
+    ended = end_sessions()
+
+    with ThreadPoolExecutor(2 * POOLED) as threads:
+        pids = list(threads.map(lambda _: backend(), range(10 * POOLED)))
+
+    assert ended.isdisjoint(pids)
+    assert pool.get_stats()["pool_size"] <= POOLED
+
+
+def test_the_first_unit_after_an_outage_succeeds_however_long_the_database_was_away(pool):
+    allow_connections(allowed=False)
+    try:
+        end_sessions()
+        for _ in range(4):  # seconds; the pool alone would next try after 7
+            with pytest.raises(OperationalError):
+                backend()
+    finally:
+        allow_connections(allowed=True)
+
+    assert backend() > 0
+
+
+def allow_connections(*, allowed: bool) -> None:
+    with owner_connection() as owner:
+        name = sql.Identifier(DATABASE)
+        owner.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(name, sql.Literal(allowed)))
+
+
+def test_a_pool_whose_connections_are_all_in_use_refuses_after_its_patience_and_keeps_them(pool, client):
+    held = [pool.getconn() for _ in range(POOLED)]
+    try:
+        begun = time.monotonic()
+        with pytest.raises(OperationalError) as refused:
+            backend()
+        assert 0.9 < time.monotonic() - begun < 2.5
+        assert isinstance(refused.value.__cause__, PoolTimeout)
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["parts"]["database"]) == (503, "failed")
+        assert not any(one.closed for one in held)
+    finally:
+        for one in held:
+            pool.putconn(one)
+
+    assert backend() in {one.info.backend_pid for one in held}
 
 
 def end_sessions() -> set[int]:
@@ -179,12 +252,12 @@ def end_sessions() -> set[int]:
     ending = """
         WITH pooled AS MATERIALIZED (
             SELECT pid FROM pg_stat_activity
-            WHERE datname = current_database() AND usename = current_user AND application_name = 'countinghouse'
+            WHERE datname = %s AND usename = current_user AND application_name = 'countinghouse'
         )
         SELECT pid FROM pooled WHERE pg_terminate_backend(pid, 5000)
     """
-    with psycopg.connect(os.environ["DATABASE_URL"], dbname=DATABASE, autocommit=True) as app:
-        return {pid for (pid,) in app.execute(ending).fetchall()}
+    with psycopg.connect(os.environ["DATABASE_URL"], dbname="postgres", autocommit=True) as app:
+        return {pid for (pid,) in app.execute(ending, [DATABASE]).fetchall()}
 
 
 def test_the_pool_is_shown_as_it_is(db):
