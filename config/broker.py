@@ -16,14 +16,16 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
-from dramatiq import Message
+from dramatiq import Broker, Message, Worker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AgeLimit, Middleware, Retries, ShutdownNotifications, TimeLimit
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from config.runtime import stopping
 from config.runtime.breaker import Breaker, BreakerOpen
 from config.runtime.messages import MessageRecord
+from config.shutdown import close_process
 
 CONNECT_TIMEOUT_S = 1.0
 COMMAND_TIMEOUT_S = 2.0
@@ -84,11 +86,33 @@ class JobsBroker(RedisBroker):
         except BreakerOpen as error:
             raise redis.ConnectionError("The broker is away; it is left alone for a moment.") from error
 
+    def close(self) -> None:
+        """Close all that the process has open: Dramatiq says this when a worker process ends."""
+        super().close()
+        close_process()
+
+
+class StopFlag(Middleware):
+    """Lets a message that runs on and on hear of its worker's end (`config.runtime.stopping`)."""
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002  (Dramatiq's hook)
+        """Begin anew."""
+        stopping.forget()
+
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002  (Dramatiq's hook)
+        """Say it."""
+        stopping.begin()
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002  (Dramatiq's hook)
+        """Take it back: no message of this worker runs any more, and the process may be more than a worker."""
+        stopping.forget()
+
 
 def middleware() -> list[Middleware]:
     """Return what surrounds a message, outermost first. What an actor needs otherwise, it says in its options."""
     return [
         MessageRecord(),
+        StopFlag(),
         AgeLimit(max_age=MESSAGE_AGE_MAX_MS),
         TimeLimit(time_limit=MESSAGE_TIME_MAX_MS, interval=1_000),
         ShutdownNotifications(notify_shutdown=False),

@@ -159,6 +159,14 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
 
     Raises:
         ImproperlyConfigured: names every variable that is missing or wrong, all at once.
+    drain_s: int = _variable(
+        _whole(0, 60),
+        default="1",
+        doc="how long a web process that was told to stop still takes requests, while its /readyz is red, seconds",
+    )
+    shutdown_timeout_s: int = _variable(
+        _whole(1, 30), default="30", doc="what a web process has in flight must end within that after it, seconds"
+    )
     """
     values: dict[str, Any] = {}
     problems: list[str] = []

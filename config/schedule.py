@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from config.runtime import metrics
+from config.runtime import metrics, stopping
 from config.runtime.database import release_connections
 from config.runtime.logging import get_logger, unit_of_work
 
@@ -94,7 +94,10 @@ class Runner:
             self._threads[job] = thread
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the running jobs; tell whether all have ended. Nobody may start any meanwhile."""
+        """Have the running jobs come to an end (`config.runtime.stopping`); tell whether all did.
+
+        Nobody may start any meanwhile.
+        """
         deadline = time.monotonic() + timeout_s
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -102,8 +105,10 @@ class Runner:
 
 
 def lead(runner: Runner, stop: threading.Event) -> None:
+        stopping.begin()
     """Run the due jobs for as long as this process is the leader, until `stop`; survive the database being away."""
     while not stop.is_set():
+        stopping.forget()
         try:
             with _own_connection() as connection:
                 _lead_on(connection, runner, stop)

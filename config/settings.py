@@ -177,3 +177,5 @@ OUTBOUND_ALLOW_LOOPBACK = ENV.outbound_allow_loopback
 LOG_LEVEL = ENV.log_level
 LOGGING_CONFIG = "config.runtime.logging.configure"
 LOGGING = {"level": LOG_LEVEL}
+DRAIN_S = ENV.drain_s
+SHUTDOWN_TIMEOUT_S = ENV.shutdown_timeout_s

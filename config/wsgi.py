@@ -1,14 +1,28 @@
-"""The WSGI application of the web processes: `granian --interface wsgi config.wsgi:application`."""
+"""The WSGI application of the web processes, which `python -m config.web` serves."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
 from config.runtime.logging import set_role
+from config.runtime.stopping import stopping
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Before Django loads its apps: the metrics that this import declares choose their storage for all that follow.
 set_role("web")
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer a request; while the process is stopping, say to the client that its next needs a new connection."""
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        if stopping():
+            headers.append(("Connection", "close"))
+        return start_response(status, headers, exc_info)
+
+    return _django(environ, start)

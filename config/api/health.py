@@ -30,6 +30,7 @@ from config.api.problems import problem
 from config.runtime import metrics
 from config.runtime.errors import DomainError, Kind
 from config.runtime.redis import RedisAway, redis_client
+from config.runtime.stopping import stopping
 
 # One of them is enough: a proxy that ends TLS may add nothing but X-Forwarded-Proto.
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
@@ -116,8 +117,8 @@ class MetricsView(APIView):
 
 
 def _is_draining() -> bool:
-    """Tell whether traffic should go elsewhere, as the operator says now: deleting the file takes it back."""
-    return bool(settings.DRAIN_FILE) and Path(settings.DRAIN_FILE).exists()
+    """Tell whether traffic should go elsewhere: for good, or as the operator's file says, until it is deleted."""
+    return stopping() or (bool(settings.DRAIN_FILE) and Path(settings.DRAIN_FILE).exists())
 
 
 def _database_parts() -> dict[str, dict[str, Any]]:

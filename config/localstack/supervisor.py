@@ -59,13 +59,14 @@ class Supervisor:
                     raise StackError(f"{child.name} ended by itself ({describe(code)}).")
 
     def stop(self) -> None:
-        """End the processes, the one started last first."""
+        """End the processes, all at once."""
+        for child, _ in self._processes:
+            child.ask_to_stop()
+        asked_at = time.monotonic()
         while self._processes:
             child, grace_s = self._processes[-1]
-            child.ask_to_stop()
-            deadline = time.monotonic() + grace_s
             # Read on meanwhile: a full pipe would keep it from ending.
-            while child.exit_code() is None and time.monotonic() < deadline:
+            while child.exit_code() is None and time.monotonic() < asked_at + grace_s:
                 self._show(wait_s=0.05)
             child.end(timeout_s=0)
             self._show_last()

@@ -21,17 +21,15 @@ DIRECTORY = ROOT / ".local" / "up"
 _READY_WITHIN_S = 90
 
 # Benchmarks start the web in the same way.
-WEB = (
-    "-m granian --interface wsgi --host {host} --port {port} --no-ws --workers 2 --blocking-threads 32"
-    " --backlog 1024 --respawn-failed-workers --workers-kill-timeout 5 --log-level error config.wsgi:application"
-)
-# How each process is started, and the seconds it has to end: the last started stops first, and of the 30 s that all
-# have together the servers need 9.
+WEB = "-m config.web --host {host} --port {port} --workers 2 --blocking-threads 32 --backlog 1024 --log-level error"
 _PROCESSES = {
-    "worker": ("-m dramatiq config.broker --skip-logging --processes 1 --threads 4 --worker-shutdown-timeout 5000", 7),
-    "schedule": ("manage.py run_schedule", 5),
-    "web": (WEB, 7),
+    "worker": "-m dramatiq config.broker --skip-logging --processes 1 --threads 4 --worker-shutdown-timeout 15000",
+    "schedule": "manage.py run_schedule",
+    "web": WEB,
 }
+# All are told to end at once, and of the 30 s for everything the servers need 9. Nobody looks at this /readyz.
+_END_WITHIN_S = 19
+_ENDING = {"DRAIN_S": "0", "SHUTDOWN_TIMEOUT_S": "15"}
 
 
 def up(port: int) -> int:
@@ -81,10 +79,10 @@ def _serve(stack: Stack, port: int) -> int:
 
 
 def _start_processes(supervisor: Supervisor, port: int) -> None:
-    for name, (arguments, grace_s) in _PROCESSES.items():
-        env = {**environment(DIRECTORY, name, os.environ), "PYTHONUNBUFFERED": "1"}
+    for name, arguments in _PROCESSES.items():
+        env = {**_ENDING, **environment(DIRECTORY, name, os.environ), "PYTHONUNBUFFERED": "1"}
         filled = [sys.executable, *(word.format(host=HOST, port=port) for word in arguments.split())]
-        supervisor.start(name, filled, cwd=ROOT, env=env, grace_s=grace_s)
+        supervisor.start(name, filled, cwd=ROOT, env=env, grace_s=_END_WITHIN_S)
 
 
 def _is_ready(port: int, deadline: float) -> bool:

@@ -236,6 +236,13 @@ def _copy_of(error: BaseException) -> BaseException:
 _batchers: weakref.WeakSet[MicroBatcher[Any, Any]] = weakref.WeakSet()
 
 
+def close_all(timeout_s: float) -> bool:
+    """Close every batcher of this process, at its end. Return whether all that waited was flushed in time."""
+    deadline = time.monotonic() + timeout_s
+    closed = [batcher.close(max(0.0, deadline - time.monotonic())) for batcher in tuple(_batchers)]
+    return all(closed)
+
+
 def _begin_process() -> None:
     for batcher in tuple(_batchers):
         batcher._begin_process()  # noqa: SLF001  (this module's own)

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from config.runtime import metrics, units
 
@@ -75,6 +76,15 @@ def release_connections() -> None:
             del connections[connection.alias]
         else:
             connection.close_if_unusable_or_obsolete()
+
+
+def close_pools() -> None:
+    """Close this process's connections and pools, at its end; what is in use is closed when it comes back."""
+    connections.close_all()
+    for alias in connections:
+        connection = connections[alias]
+        if isinstance(connection, DatabaseWrapper):
+            connection.close_pool()
 
 
 def _open(using: str) -> BaseDatabaseWrapper:

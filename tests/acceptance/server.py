@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
@@ -22,27 +22,42 @@ READY_WITHIN_S = 30
 
 
 class Server:
-    """`with Server() as server:` starts granian in a process group of its own and waits until it is ready."""
+    """`with Server() as server:` starts the web server in a process group of its own and waits until it is ready.
 
-    def __init__(self, **environment: str) -> None:
+    What it prints goes to `log`, if that is given.
+    """
+
+    def __init__(self, *, workers: int = 1, log: Path | None = None, **environment: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.environment = os.environ | _test_urls() | {"LOG_LEVEL": "WARNING"} | environment
+        self.workers, self.log = workers, log
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--no-ws"]
-        options = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1", "--blocking-threads", "16"]
-        self.process = subprocess.Popen(
-            [sys.executable, *command, *options], cwd=ROOT, env=self.environment, start_new_session=True
-        )
+        process = self.launch()
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._is_ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"no server on {self.base_url}: exit code {self.process.poll()}")
+            if (code := process.poll()) is not None or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"no server on {self.base_url}: exit code {code}")
             time.sleep(0.05)
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        options = f"--host 127.0.0.1 --port {self.port} --workers {self.workers} --blocking-threads 16"
+        with ExitStack() as opened:
+            output = opened.enter_context(self.log.open("ab")) if self.log else None
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "config.web", *options.split()],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        return self.process
 
     def kill(self) -> None:
         """End every process of it at once, as a power cut would."""
@@ -60,7 +75,7 @@ class Server:
 
     def _signal(self, number: int) -> None:
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
             self.process.wait(timeout=30)
             self.process = None

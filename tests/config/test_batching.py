@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config.runtime import batching
 from config.runtime.batching import MicroBatcher, NotBegun, OutcomeUnknown, QueueFull, ShuttingDown
 from config.runtime.errors import DomainError, Kind
 
@@ -311,6 +313,24 @@ def test_closing_flushes_what_waits_refuses_what_comes_and_ends_the_thread(batch
     assert sorted(gate.groups[0]) == [0, 1]
     assert gate.groups[1:] == [[2]]
     assert batcher.close(0) is True
+
+
+def test_closing_all_flushes_what_waits_in_each_and_says_whether_it_could(batchers, callers, monkeypatch):
+    gate = Gate()
+    busy, quick, unused = batchers(gate), batchers(doubled), batchers(doubled)
+    monkeypatch.setattr(batching, "_batchers", weakref.WeakSet([busy, quick, unused]))
+    answers = [occupy(busy, gate, callers), callers.submit(busy.submit, 1, timeout_s=WAIT_S)]
+    waiting(busy, 1)
+    assert quick.submit(3, timeout_s=WAIT_S) == 6
+
+    assert batching.close_all(0.05) is False
+    for batcher in (busy, quick, unused):
+        with pytest.raises(ShuttingDown):
+            batcher.submit(9, timeout_s=WAIT_S)
+    gate.leave.release(2)
+
+    assert batching.close_all(WAIT_S) is True
+    assert [answer.result(WAIT_S) for answer in answers] == [0, 2]
 
 
 def test_closing_in_vain_says_so(batchers, callers):

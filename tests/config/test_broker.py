@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -23,7 +25,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from config.broker import COMMAND_TIMEOUT_S, MESSAGE_AGE_MAX_MS, JobsBroker, JobsClient, check_eviction
-from config.runtime import metrics, tracing
+from config.runtime import metrics, stopping, tracing
 from config.runtime.breaker import BreakerState
 from config.runtime.database import show_pool
 from config.runtime.logging import annotate, set_role, unit_of_work
@@ -40,7 +42,7 @@ def broker(settings):
     yield broker
     for key in broker.client.scan_iter(f"{namespace}*"):
         broker.client.delete(key)
-    broker.client.close()
+    broker.client.connection_pool.disconnect()
 
 
 @pytest.fixture
@@ -263,7 +265,7 @@ def frail(tmp_path):
     broker.emit_after("process_boot")
     set_role("command")
     yield server, broker
-    broker.client.close()
+    broker.client.connection_pool.disconnect()
     server.kill()
 
 
@@ -355,3 +357,121 @@ def test_a_worker_process_starts_and_stops_when_told(settings):
         worker.communicate()
 
     assert (ready["role"], ready["logger"]) == ("worker", "dramatiq.WorkerProcess(0)")
+
+
+JOBS = """
+import os, time
+from dramatiq import actor
+from config.broker import JobsBroker
+from config.runtime import stopping
+from django.conf import settings
+
+broker = JobsBroker(settings.DRAMATIQ_BROKER_URL, namespace=os.environ["NAMESPACE"])
+
+def say(word):
+    with open(os.environ["SAID"], "a") as said:
+        said.write(f"{word}\\n")
+
+@actor(broker=broker)
+def note(number):
+    say(f"begin {number}")
+    time.sleep(0.3)
+    say(f"end {number}")
+
+@actor(broker=broker, queue_name="rounds")
+def work_in_rounds():
+    say("rounds")
+    while not stopping.wait(0.01):
+        pass
+    say("rounds stopped")
+"""
+
+
+QUEUES = {"note": "default", "work_in_rounds": "rounds"}
+
+
+class Jobs:
+    """Worker processes of two threads, their actors, and what these say that they do."""
+
+    def __init__(self, broker: JobsBroker, directory: Path) -> None:
+        self.directory, self.namespace = directory, broker.namespace
+        (directory / "jobs.py").write_text(JOBS)
+        self.said_file = directory / "said"
+        self.said_file.touch()
+        self.actors = {name: actor(broker, lambda: None, name=name, queue_name=queue) for name, queue in QUEUES.items()}
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        with (self.directory / "log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "dramatiq", "jobs:broker", "-p", "1", "-t", "2", "--skip-logging"],
+                env=os.environ
+                | {"PYTHONPATH": f"{self.directory}:{Path.cwd()}"}
+                | {"NAMESPACE": self.namespace, "SAID": str(self.said_file)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.workers.append(worker)
+        return worker
+
+    def said(self, word: str = "") -> list[str]:
+        return [line for line in self.said_file.read_text().splitlines() if line.startswith(word)]
+
+
+@pytest.fixture
+def jobs(broker, db, tmp_path):
+    jobs = Jobs(broker, tmp_path)
+    yield jobs
+    for worker in jobs.workers:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+def test_a_worker_that_takes_over_from_another_loses_no_message_and_none_is_cut_short(jobs):
+    for number in range(40):
+        jobs.actors["note"].send(number)
+    old = jobs.start_worker()
+    until(lambda: jobs.said("end 1"))
+    new = jobs.start_worker()
+
+    old.send_signal(signal.SIGTERM)
+
+    assert old.wait(timeout=10) == 0
+    assert len(jobs.said("begin")) < 40  # something was left to take over
+    until(lambda: len(jobs.said("end")) == 40)
+    assert sorted(jobs.said()) == sorted(f"{word} {number}" for word in ("begin", "end") for number in range(40))
+    new.send_signal(signal.SIGTERM)
+    assert new.wait(timeout=10) == 0
+
+
+def test_a_message_that_works_in_rounds_hears_of_the_end_and_the_worker_ends_with_it(jobs):
+    jobs.actors["work_in_rounds"].send()
+    worker = jobs.start_worker()
+    until(lambda: jobs.said() == ["rounds"])
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(timeout=5) == 0
+    assert jobs.said() == ["rounds", "rounds stopped"]
+
+
+def test_a_worker_in_a_thread_leaves_the_process_as_it_was(broker, db):
+    heard = threading.Event()
+
+    def in_rounds() -> None:
+        heard.set()
+        stopping.wait(10)
+        assert stopping.stopping()
+
+    actor(broker, in_rounds).send()
+    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
+    worker.start()
+    assert heard.wait(10)
+    assert not stopping.stopping()
+    begun = time.monotonic()
+    worker.stop()
+
+    assert time.monotonic() - begun < 5
+    assert not stopping.stopping()

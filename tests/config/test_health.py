@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from config.api import health
+from config.runtime import lines, stopping
 
 pytestmark = pytest.mark.urls("config.urls")
 
@@ -76,6 +78,32 @@ def test_readyz_is_red_for_as_long_as_the_drain_file_is_there(db, client: Client
     assert client.get("/livez").status_code == 200
     drain.unlink()
     assert client.get("/readyz").status_code == 200
+
+
+def test_readyz_is_red_once_the_process_has_been_told_to_stop(db, client: Client, monkeypatch):
+    monkeypatch.setattr(stopping, "_told", threading.Event())
+    assert client.get("/readyz").status_code == 200
+
+    assert [stopping.begin(), stopping.begin()] == [True, False]
+
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["parts"]["process"]) == (503, "draining")
+    assert client.get("/livez").status_code == 200
+
+
+def test_from_then_on_every_answer_says_that_the_connection_ends(db, monkeypatch):
+    monkeypatch.setattr(stopping, "_told", threading.Event())
+    monkeypatch.setattr(lines.OUTPUT, "role", lines.OUTPUT.role)  # the module says that this is a web process
+    from config.wsgi import application
+
+    environ = RequestFactory(SERVER_NAME="localhost").get("/livez").environ
+    given: list[list[tuple[str, str]]] = []
+
+    for tell in (lambda: False, stopping.begin):
+        tell()
+        list(application(environ, lambda status, headers, exc_info=None: given.append(headers)))
+
+    assert [("Connection", "close") in headers for headers in given] == [False, True]
 
 
 def test_health_shows_every_part(db, client: Client):

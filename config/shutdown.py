@@ -1,0 +1,20 @@
+"""The end of a process of ours: what waits is flushed, and what is open is closed."""
+
+from __future__ import annotations
+
+import atexit
+
+from config.runtime import batching
+from config.runtime.database import close_pools
+from config.runtime.logging import get_logger
+
+FLUSH_TIMEOUT_S = 5.0
+
+
+def close_process() -> None:
+    """Call this when nothing works any more in this process, which ends then."""
+    if not batching.close_all(FLUSH_TIMEOUT_S):
+        get_logger().error("shutdown.unflushed", timeout_s=FLUSH_TIMEOUT_S)
+    close_pools()
+    # The processes that multiprocessing makes leave this out, and with it the last traces.
+    atexit._run_exitfuncs()  # noqa: SLF001  (there is no other name for it)
