@@ -1,16 +1,17 @@
-"""django-prometheus' middleware, trimmed to what we ask: latency, answers by status, requests in progress.
+"""django-prometheus' metrics, trimmed to what we ask: latency, answers by status, requests in progress.
 
 MetricsBefore stands outside of the other middleware, so that their answers count too; MetricsAfter times the view.
+Middleware of our own, because django-prometheus' calls six hooks for every request to find that there is no more to do.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Callable
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django_prometheus.middleware import Metrics, PrometheusAfterMiddleware, PrometheusBeforeMiddleware
-from django_prometheus.utils import Time, TimeSince
+from django_prometheus.middleware import Metrics
 from prometheus_client import Counter, Gauge, Histogram
 
 from config.api.middleware import route_of
@@ -42,42 +43,37 @@ class HttpMetrics(Metrics):
         )
 
 
-class MetricsBefore(PrometheusBeforeMiddleware):
+class MetricsBefore:
     """Counts answers and what is in progress."""
 
-    metrics_cls = HttpMetrics
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        metrics: HttpMetrics = HttpMetrics.get_instance()
+        self.responses = metrics.responses_by_status_view_method
+        self.in_progress = metrics.requests_in_progress
 
-    def process_request(self, _request: HttpRequest) -> None:
-        self.metrics.requests_in_progress.inc()
-
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        self.metrics.requests_in_progress.dec()
-        labels = (str(response.status_code), *_view_and_method(request))
-        self.metrics.responses_by_status_view_method.labels(*labels).inc()
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        self.in_progress.inc()
+        try:
+            response = self.get_response(request)
+        finally:
+            self.in_progress.dec()
+        self.responses.labels(response.status_code, *_view_and_method(request)).inc()
         return response
 
 
-class MetricsAfter(PrometheusAfterMiddleware):
+class MetricsAfter:
     """Times views."""
 
-    metrics_cls = HttpMetrics
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        metrics: HttpMetrics = HttpMetrics.get_instance()
+        self.latency = metrics.requests_latency_by_view_method
 
-    def process_request(self, request: HttpRequest) -> None:
-        request.prometheus_after_middleware_event = Time()  # type: ignore[attr-defined]  # django-prometheus' name
-
-    def process_view(self, *view: Any) -> None:
-        """Count nothing here."""
-
-    def process_template_response(self, _request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Count nothing here."""
-        return response
-
-    def process_exception(self, *failure: Any) -> None:
-        """Count nothing here: the answer is counted."""
-
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        seconds = TimeSince(request.prometheus_after_middleware_event)  # type: ignore[attr-defined]
-        self.metrics.requests_latency_by_view_method.labels(*_view_and_method(request)).observe(seconds)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        begun = time.perf_counter()
+        response = self.get_response(request)
+        self.latency.labels(*_view_and_method(request)).observe(time.perf_counter() - begun)
         return response
 
 
