@@ -23,7 +23,7 @@ _READY_WITHIN_S = 90
 # Benchmarks start the web in the same way.
 WEB = "-m config.web --host {host} --port {port} --workers 2 --blocking-threads 32 --backlog 1024 --log-level error"
 _PROCESSES = {
-    "worker": "-m dramatiq config.broker --skip-logging --processes 1 --threads 4 --worker-shutdown-timeout 15000",
+    "worker": "-m config.worker",
     "schedule": "manage.py run_schedule",
     "web": WEB,
 }

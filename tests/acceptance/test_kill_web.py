@@ -38,10 +38,7 @@ def of_test(url: str) -> str:
 @contextmanager
 def serving(port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the web server as it is run for real, and kill its whole group at the end."""
-    command = (
-        f"-m granian --interface wsgi --host {HOST} --port {port} --no-ws --workers 2 --blocking-threads 8 "
-        "--backlog 1024 --respawn-failed-workers config.wsgi:application"
-    )
+    command = f"-m config.web --host {HOST} --port {port} --workers 2 --blocking-threads 8 --backlog 1024"
     env = os.environ | {"DATABASE_URL": of_test(os.environ["DATABASE_URL"]), "PROMETHEUS_MULTIPROC_DIR": ""}
     with log.open("ab") as output:
         process = subprocess.Popen(
