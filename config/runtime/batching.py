@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from config.runtime import units
 from config.runtime.errors import DomainError, Kind
 
 LOGGER = logging.getLogger(__name__)
@@ -83,7 +84,9 @@ class MicroBatcher(Generic[T, R]):
 
     `flush` returns one outcome per item, in order; an outcome that is an exception is raised in its caller. If `flush`
     itself raises, every caller of the group gets a copy of its own. With `linger_s` a group that is not full begins
-    when its oldest item has waited that long. `observe(size, seconds)` hears of every group, once it has its answers.
+    when its oldest item has waited that long, or when nobody else is on the way: every commit costs the same, so where
+    many are, they wait for one another, and a lone caller does not. `observe(size, seconds)` hears of every group, once
+    it has its answers.
 
     The thread is started by the first item, in each process; `close` ends it.
     """
@@ -123,8 +126,11 @@ class MicroBatcher(Generic[T, R]):
         """
         ticket: _Ticket[T, R] = _Ticket(item)
         self._enqueue(ticket)
-        if not ticket.done.acquire(timeout=max(0.0, timeout_s)):
-            self._wait_on(ticket)
+        try:
+            if not ticket.done.acquire(timeout=max(0.0, timeout_s)):
+                self._wait_on(ticket)
+        finally:
+            units.end_waiting()
         return ticket.outcome()
 
     def close(self, timeout_s: float) -> bool:
@@ -149,8 +155,10 @@ class MicroBatcher(Generic[T, R]):
                 thread.start()
                 self._thread = thread
             self._pending[ticket] = None
-            # The thread sleeps only without items, or while it lingers for a full group.
-            if len(self._pending) in {1, self._size_max}:
+            units.begin_waiting()  # not before: till it is in its group, it is on the way there
+            # The thread sleeps only without items, or while it lingers for others.
+            is_last = self._linger_s > 0 and units.on_their_way() <= 0
+            if is_last or len(self._pending) in {1, self._size_max}:
                 self._wake.notify()
 
     def _wait_on(self, ticket: _Ticket[T, R]) -> None:
@@ -188,6 +196,8 @@ class MicroBatcher(Generic[T, R]):
         if not self._pending:
             return None
         if not self._linger_s or self._closing or len(self._pending) >= self._size_max:
+            return 0
+        if units.on_their_way() <= 0:
             return 0
         oldest = next(iter(self._pending))
         return max(0, oldest.queued_at + self._linger_s - time.monotonic())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -44,6 +46,28 @@ def shown(error: BaseException) -> dict[str, str]:
     }
 
 
+class _Count:
+    """How many units this process has open, and how many of them wait for a commit that they share."""
+
+    def __init__(self) -> None:
+        self.begin_process()
+
+    def begin_process(self) -> None:
+        self._lock = threading.Lock()
+        self._open = self._waiting = 0
+
+    def move(self, *, opened: int = 0, waiting: int = 0) -> None:
+        with self._lock:
+            self._open += opened
+            self._waiting += waiting
+
+    @property
+    def on_their_way(self) -> int:
+        return self._open - self._waiting
+
+
+_count = _Count()
+os.register_at_fork(after_in_child=_count.begin_process)
 _current: ContextVar[Unit | None] = ContextVar("unit", default=None)
 
 
@@ -56,7 +80,24 @@ def current() -> Unit | None:
 def entered(unit: Unit) -> Iterator[None]:
     """Make `unit` the current one."""
     token = _current.set(unit)
+    _count.move(opened=1)
     try:
         yield
     finally:
+        _count.move(opened=-1)
         _current.reset(token)
+
+
+def begin_waiting() -> None:
+    """Say that this thread waits for a commit that it shares with others; `end_waiting` takes it back."""
+    _count.move(waiting=1)
+
+
+def end_waiting() -> None:
+    """Say that this thread works on."""
+    _count.move(waiting=-1)
+
+
+def on_their_way() -> int:
+    """Return how many units of this process are at work and may yet join a commit."""
+    return _count.on_their_way

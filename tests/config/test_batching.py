@@ -7,15 +7,17 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.runtime import batching
+from config.runtime import batching, units
 from config.runtime.batching import MicroBatcher, NotBegun, OutcomeUnknown, QueueFull, ShuttingDown
 from config.runtime.errors import DomainError, Kind
+from config.runtime.units import Unit
 
 WAIT_S = 10.0
 
@@ -27,6 +29,11 @@ class Refused(DomainError):
 
     def __init__(self, item: int) -> None:
         super().__init__(f"Item {item} is refused.", item=item)
+
+
+def at_work() -> AbstractContextManager[None]:
+    """Be a unit of work that may yet join a group."""
+    return units.entered(Unit("test", request_id="", trace_id="", fields={}))
 
 
 class Gate:
@@ -136,23 +143,42 @@ def test_lingering_lets_company_join_and_a_full_group_does_not_linger(batchers, 
     gate = Gate()
     gate.leave.release(2)
     batcher = batchers(gate, size_max=2, linger_s=6 * WAIT_S)
-    first = callers.submit(batcher.submit, 1, timeout_s=WAIT_S)
-    waiting(batcher, 1)
-    assert gate.groups == []
+    with at_work(), at_work():
+        first = callers.submit(batcher.submit, 1, timeout_s=WAIT_S)
+        waiting(batcher, 1)
+        assert gate.groups == []
 
-    assert batcher.submit(2, timeout_s=WAIT_S) == 4
+        assert batcher.submit(2, timeout_s=WAIT_S) == 4
 
     assert first.result(WAIT_S) == 2
     assert gate.groups == [[1, 2]]
 
 
-def test_a_group_that_stays_alone_begins_when_it_has_lingered(batchers):
+def test_a_group_that_others_do_not_join_begins_when_it_has_lingered(batchers):
     batcher = batchers(doubled, linger_s=0.05)
 
-    began = time.monotonic()
-    assert batcher.submit(21, timeout_s=WAIT_S) == 42
+    with at_work(), at_work():
+        began = time.monotonic()
+        assert batcher.submit(21, timeout_s=WAIT_S) == 42
 
     assert 0.05 <= time.monotonic() - began < 2.0
+
+
+def test_nobody_lingers_where_nobody_else_is_on_the_way(batchers, callers):
+    gate = Gate()
+    gate.leave.release(3)
+    batcher = batchers(gate, linger_s=6 * WAIT_S)
+
+    def ask(item: int) -> int:
+        with at_work():
+            answer: int = batcher.submit(item, timeout_s=WAIT_S)
+            return answer
+
+    began = time.monotonic()
+    answers = [callers.submit(ask, item) for item in range(3)]
+
+    assert sorted(answer.result(WAIT_S) for answer in answers) == [0, 2, 4]
+    assert time.monotonic() - began < WAIT_S
 
 
 def test_an_item_of_its_own_fails_alone(batchers, callers):
@@ -296,10 +322,11 @@ def test_a_full_queue_refuses_at_once_and_has_room_again_when_an_item_withdraws(
 def test_closing_flushes_what_waits_refuses_what_comes_and_ends_the_thread(batchers, callers):
     gate = Gate()
     batcher = batchers(gate, size_max=2, linger_s=6 * WAIT_S)
-    answers = [callers.submit(batcher.submit, item, timeout_s=WAIT_S) for item in range(2)]
-    assert gate.entered.acquire(timeout=WAIT_S)
-    answers.append(callers.submit(batcher.submit, 2, timeout_s=WAIT_S))
-    waiting(batcher, 1)
+    with at_work(), at_work(), at_work():
+        answers = [callers.submit(batcher.submit, item, timeout_s=WAIT_S) for item in range(2)]
+        assert gate.entered.acquire(timeout=WAIT_S)
+        answers.append(callers.submit(batcher.submit, 2, timeout_s=WAIT_S))
+        waiting(batcher, 1)
     closing = callers.submit(batcher.close, WAIT_S)
     until(lambda: batcher._closing)
 
