@@ -128,14 +128,44 @@ class Environment:
     redis_url: str = _variable(_redis, doc="cache; in production a server of its own, allkeys-lru")
     dramatiq_broker_url: str = _variable(_redis, default="", doc="jobs; a server that never evicts; empty: REDIS_URL")
 
-    group_size_max: int = _variable(_whole(1, 1000), default="50", doc="requests of a process that share one commit")
-    group_linger_ms: int = _variable(_whole(0, 100), default="0", doc="wait for company before a commit, milliseconds")
+    receipt_batch_size: int = _variable(
+        _whole(1, 1000), default="50", doc="requests of a process that share one commit"
+    )
+    batch_flush_interval: int = _variable(
+        _whole(0, 100), default="10", doc="wait of a commit for requests that are on their way, milliseconds at most"
+    )
+    receipt_timeout: int = _variable(_whole(1, 30), default="2", doc="accepting a transaction, seconds, then 503")
+    transaction_timeout: int = _variable(
+        _whole(1, 300), default="30", doc="a round of postings that is not committed then is cancelled, seconds"
+    )
+    processor_queue_size: int = _variable(
+        _whole(1, 1_000_000), default="10000", doc="accepted transactions that wait at most; then 503"
+    )
+    num_processor_workers: int = _variable(_whole(1, 1000), default="4", doc="threads of a worker process")
+    posting_lanes: int = _variable(
+        _whole(1, 64), default="1", doc="posters that work side by side, each on its share of the clients"
+    )
+
+    status_cache_ttl: int = _variable(
+        _whole(1, 86_400), default="300", doc="a status that nothing moves any more stays in memory, seconds"
+    )
+    status_update_interval: int = _variable(
+        _whole(0, 1), default="1", doc="any other status is shown again without asking the database, seconds at most"
+    )
 
     drain_file: str = _variable(
         _text,
         default="",
         doc="a file whose presence turns /readyz red, so that traffic goes elsewhere before the process is stopped;"
         " empty: none",
+    )
+    drain_s: int = _variable(
+        _whole(0, 60),
+        default="1",
+        doc="how long a web process that was told to stop still takes requests, while its /readyz is red, seconds",
+    )
+    shutdown_timeout_s: int = _variable(
+        _whole(1, 30), default="30", doc="what a web process has in flight must end within that after it, seconds"
     )
     log_level: str = _variable(_choice("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO", doc="lowest level logged")
     metrics_allow: tuple[str, ...] = _variable(
@@ -159,14 +189,6 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
 
     Raises:
         ImproperlyConfigured: names every variable that is missing or wrong, all at once.
-    drain_s: int = _variable(
-        _whole(0, 60),
-        default="1",
-        doc="how long a web process that was told to stop still takes requests, while its /readyz is red, seconds",
-    )
-    shutdown_timeout_s: int = _variable(
-        _whole(1, 30), default="30", doc="what a web process has in flight must end within that after it, seconds"
-    )
     """
     values: dict[str, Any] = {}
     problems: list[str] = []

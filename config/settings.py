@@ -101,8 +101,15 @@ if ENV.direct_database_url:
     DATABASES["direct"] = django_database(ENV.direct_database_url)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LEDGER_ISOLATION = ENV.ledger_isolation
-GROUP_SIZE_MAX = ENV.group_size_max
-GROUP_LINGER_S = ENV.group_linger_ms / 1000
+RECEIPT_BATCH_SIZE = ENV.receipt_batch_size
+BATCH_FLUSH_INTERVAL = ENV.batch_flush_interval / 1000
+RECEIPT_TIMEOUT = ENV.receipt_timeout
+TRANSACTION_TIMEOUT = ENV.transaction_timeout
+PROCESSOR_QUEUE_SIZE = ENV.processor_queue_size
+NUM_PROCESSOR_WORKERS = ENV.num_processor_workers
+POSTING_LANES = ENV.posting_lanes
+STATUS_CACHE_TTL = ENV.status_cache_ttl
+STATUS_UPDATE_INTERVAL = ENV.status_update_interval
 
 CACHES = {
     "default": {
@@ -144,6 +151,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["config.api.permissions.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["config.api.json.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["config.api.json.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.negotiation.Negotiation",
     "DEFAULT_VERSIONING_CLASS": "rest_framework.versioning.NamespaceVersioning",
     "DEFAULT_VERSION": "v2",
     "ALLOWED_VERSIONS": ["v1", "v2"],
@@ -151,7 +159,6 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,
     "URL_FORMAT_OVERRIDE": None,
     "EXCEPTION_HANDLER": "config.api.problems.handle",
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.negotiation.Negotiation",
     "UNAUTHENTICATED_USER": None,
     "UNAUTHENTICATED_TOKEN": None,
 }
@@ -170,6 +177,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 DRAIN_FILE = ENV.drain_file
+DRAIN_S = ENV.drain_s
+SHUTDOWN_TIMEOUT_S = ENV.shutdown_timeout_s
 METRICS_ALLOW = ENV.metrics_allow
 PROMETHEUS_EXPORT_MIGRATIONS = False
 OTEL_EXPORTER_OTLP_ENDPOINT = ENV.otel_exporter_otlp_endpoint
@@ -178,5 +187,3 @@ OUTBOUND_ALLOW_LOOPBACK = ENV.outbound_allow_loopback
 LOG_LEVEL = ENV.log_level
 LOGGING_CONFIG = "config.runtime.logging.configure"
 LOGGING = {"level": LOG_LEVEL}
-DRAIN_S = ENV.drain_s
-SHUTDOWN_TIMEOUT_S = ENV.shutdown_timeout_s

@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from config.api import docs, health, logins
+from ledger.api.v2 import urls as ledger_v2
 
 handler400 = "config.api.problems.bad_request"
 handler403 = "config.api.problems.permission_denied"
@@ -25,13 +26,15 @@ def _documents(version: str) -> Routes:
 
 v1: Routes = _documents("v1")
 v2: Routes = [
+    *ledger_v2.urlpatterns,
     *_documents("v2"),
-    path("", include("ledger.api.v2.urls")),
     path("health", health.HealthView.as_view(), name="health"),
     path("health/metrics", health.MetricsView.as_view(), name="metrics"),
 ]
 
+# They are tried one after the other: what is asked most stands first.
 urlpatterns: Routes = [
+    path("v2/", include((v2, "v2"))),
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("docs", RedirectView.as_view(pattern_name="v2:docs"), name="docs"),
@@ -40,5 +43,4 @@ urlpatterns: Routes = [
     path("admin/login/", logins.login, name="login"),
     path("admin/", admin.site.urls),
     path("api/v1/", include((v1, "v1"))),
-    path("v2/", include((v2, "v2"))),
 ]

@@ -46,8 +46,26 @@ TRANSACTIONS_FAILED = Counter("transactions_failed_total", "Failed transactions 
 TRANSACTIONS_QUEUE_SIZE = Gauge(
     "transactions_queue_size", "Accepted transactions without an outcome.", multiprocess_mode="livemostrecent"
 )
+POSTING_CONFLICTS = Counter(
+    "posting_conflicts_total", "Rounds that were repeated: deadlock, serialization, or a key taken.", ["reason"]
+)
+POSTING_LOCK_WAIT = Histogram(
+    "posting_lock_wait_seconds", "From asking for the balances of a round to having them.", buckets=SECONDS
+)
+POSTING_RETRIES = Counter("posting_retries_total", "Attempts that failed and may be mended by another.", ["code"])
 RECEIPT_BATCH_SIZE = Histogram("receipt_batch_size", "Intents that shared one commit.", buckets=SIZES)
 RECEIPT_BATCH_LATENCY = Histogram("receipt_batch_latency", "Seconds of such a commit.", buckets=SECONDS)
+
+# Where transactions stand. The rate over any time is that of the counter: 1 - rate(…{source="database"}) / rate(…).
+STATUS_LOOKUPS = Counter("status_tracker_lookups_total", "Look-ups of statuses by what answered.", ["source"])
+STATUS_CACHE_HIT_RATE = Gauge(
+    "status_tracker_cache_hit_rate",
+    "Share of the last 1,000 look-ups that memory or Redis answered, 0 to 1, of the process that was asked last.",
+    multiprocess_mode="livemostrecent",
+)
+STATUS_CACHE_SIZE = Gauge(
+    "status_tracker_cache_size", "Statuses in the memory of the processes.", multiprocess_mode="livesum"
+)
 
 # Workers and the schedule.
 WORKER_POOL_UTILIZATION = Gauge(

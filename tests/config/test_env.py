@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).parents[2] / ".env.example"
 def test_defaults_fill_what_is_not_set() -> None:
     env = read_environment(ENOUGH)
 
-    assert (env.debug, env.group_size_max, env.ledger_isolation) == (False, 50, "read committed")
+    assert (env.debug, env.receipt_batch_size, env.ledger_isolation) == (False, 50, "read committed")
     assert env.allowed_hosts == ("127.0.0.1", "localhost")
 
 
@@ -26,7 +26,7 @@ def test_every_bad_variable_is_reported_at_once() -> None:
         "DATABASE_URL": "mysql://x",
         "DEBUG": "maybe",
         "DRAMATIQ_BROKER_URL": "redis://r:65536/0",
-        "GROUP_SIZE_MAX": "0",
+        "RECEIPT_BATCH_SIZE": "0",
         "METRICS_ALLOW": "10.0.0.1/33",
     }
 
@@ -40,7 +40,7 @@ def test_every_bad_variable_is_reported_at_once() -> None:
         "DATABASE_URL",
         "REDIS_URL",
         "DRAMATIQ_BROKER_URL",
-        "GROUP_SIZE_MAX",
+        "RECEIPT_BATCH_SIZE",
         "METRICS_ALLOW",
     ]
 

@@ -1,0 +1,61 @@
+"""Where a transaction stands, by its id or its receipt code; and the transaction behind a receipt."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from config.api.filters import refuse_odd_parameters
+from config.api.openapi import Problem
+from config.api.principal import principal_of
+from config.api.problems import CONTENT_TYPE as PROBLEM
+from ledger.domain.receipts import transaction_id_of
+from ledger.domain.shapes import TransactionShape
+from ledger.errors import ReceiptMalformed
+from ledger.queries.transactions import get_transaction, transaction_shape
+from ledger.status import StatusShape, look_up
+
+
+class StatusViewSet(ViewSet):
+    """Where transactions of the client that asks stand."""
+
+    lookup_value_converter = "uuid"
+    required_scopes = {"retrieve": "transactions:read"}
+
+    @extend_schema(responses=StatusShape, summary="See where a transaction stands")
+    def retrieve(self, request: Request, pk: UUID) -> Response:
+        """Say where it stood at most a second ago. Of two answers, the one with the higher `version` is the later."""
+        refuse_odd_parameters(request.query_params, known=())
+        return Response(look_up(principal_of(request).client_id, pk))
+
+
+class ReceiptViewSet(ViewSet):
+    """Transactions by receipt code."""
+
+    required_scopes = {"retrieve": "transactions:read", "transaction": "transactions:read"}
+
+    @extend_schema(
+        responses={200: StatusShape, (422, PROBLEM): Problem}, summary="See where the transaction of a receipt stands"
+    )
+    def retrieve(self, request: Request, code: str) -> Response:
+        """Say where it stood at most a second ago. Of two answers, the one with the higher `version` is the later."""
+        refuse_odd_parameters(request.query_params, known=())
+        return Response(look_up(principal_of(request).client_id, _transaction_id(code)))
+
+    @extend_schema(
+        responses={200: TransactionShape, (422, PROBLEM): Problem}, summary="Look at the transaction of a receipt"
+    )
+    def transaction(self, request: Request, code: str) -> Response:
+        refuse_odd_parameters(request.query_params, known=())
+        return Response(transaction_shape(get_transaction(principal_of(request).client_id, _transaction_id(code))))
+
+
+def _transaction_id(code: str) -> UUID:
+    transaction_id = transaction_id_of(code)
+    if transaction_id is None:
+        raise ReceiptMalformed
+    return transaction_id
