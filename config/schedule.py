@@ -47,6 +47,12 @@ class Job:
 
 JOBS: tuple[Job, ...] = (
     Job(
+        name="posting",
+        every_s=1,
+        call="ledger.actors.poke_posters",
+        doc="Has posted what is due and what a lost message or a dead worker left.",
+    ),
+    Job(
         name="outbox_partitions",
         every_s=3600,
         call="ledger.events.partitions.ensure_partitions",
@@ -99,16 +105,16 @@ class Runner:
         Nobody may start any meanwhile.
         """
         deadline = time.monotonic() + timeout_s
+        stopping.begin()
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
+        stopping.forget()
         return not any(thread.is_alive() for thread in self._threads.values())
 
 
 def lead(runner: Runner, stop: threading.Event) -> None:
-        stopping.begin()
     """Run the due jobs for as long as this process is the leader, until `stop`; survive the database being away."""
     while not stop.is_set():
-        stopping.forget()
         try:
             with _own_connection() as connection:
                 _lead_on(connection, runner, stop)

@@ -57,6 +57,12 @@ class AmountTooLarge(Invalid):
     code = "amount_too_large"
 
 
+class AmountNegative(Invalid):
+    """An amount is never negative: the two accounts say which way it goes."""
+
+    code = "amount_negative"
+
+
 class AmountNotPositive(Invalid):
     """An amount must be above zero."""
 
@@ -73,6 +79,12 @@ class EffectiveOutOfRange(Invalid):
     """effective_at is no moment that UTC can name."""
 
     code = "effective_at_out_of_range"
+
+
+class ExecuteTooFar(Invalid):
+    """execute_at is more than a year ahead."""
+
+    code = "execute_at_too_far"
 
 
 class PathMalformed(Invalid):
@@ -147,6 +159,24 @@ class IdempotencyKeyInUse(DomainError):
     kind, code = Kind.CONFLICT, "idempotency_key_in_use"
 
 
+class PostingTimeout(DomainError):
+    """The booking took longer than it may; nothing moved. Try again with the same key."""
+
+    kind, code = Kind.BUSY, "posting_timeout"
+
+
+class AcceptTimeout(DomainError):
+    """It could not be stored in time; ask again with the same idempotency key, which is safe."""
+
+    kind, code = Kind.BUSY, "accept_timeout"
+
+
+class GroupRefused(DomainError):
+    """Another item of its group cannot be booked, so this one was not either."""
+
+    kind, code = Kind.CONFLICT, "group_refused"
+
+
 class PostingRefused(DomainError):
     """The database refused what we computed; nothing moved. This is a defect, and it is logged."""
 
@@ -157,6 +187,42 @@ class PostingContended(DomainError):
     """Other postings kept this one from finishing; nothing moved. Try again with the same key."""
 
     kind, code = Kind.BUSY, "posting_contended"
+
+
+class Contention(DomainError):
+    """Other postings kept it from being booked, however often it was tried; it may be retried."""
+
+    kind, code = Kind.CONFLICT, "contention"
+
+
+class Timeout(DomainError):
+    """Its booking took longer than a booking may, however often it was tried; it may be retried."""
+
+    kind, code = Kind.CONFLICT, "timeout"
+
+
+class DependencyDown(DomainError):
+    """The database could not serve its booking, however often it was tried; it may be retried."""
+
+    kind, code = Kind.CONFLICT, "dependency_down"
+
+
+class NotRetryable(DomainError):
+    """It failed for a reason that another try does not change."""
+
+    kind, code = Kind.CONFLICT, "not_retryable"
+
+
+class NotFailed(DomainError):
+    """Only what has failed can be retried."""
+
+    kind, code = Kind.CONFLICT, "not_failed"
+
+
+class Parked(DomainError):
+    """It has been tried as often as may be; staff look after it."""
+
+    kind, code = Kind.CONFLICT, "parked"
 
 
 class ReceiptMalformed(DomainError):
@@ -173,8 +239,21 @@ class StatementMalformed(DomainError):
 
 FAILURES: dict[str, type[DomainError]] = {
     failure.code: failure
-    for failure in (InsufficientFunds, CeilingExceeded, AccountFrozen, AccountClosed, BalanceTooLarge)
+    for failure in (
+        InsufficientFunds,
+        CeilingExceeded,
+        AccountFrozen,
+        AccountClosed,
+        BalanceTooLarge,
+        Contention,
+        Timeout,
+        DependencyDown,
+        PostingRefused,
+    )
 }
+# What another try may mend. The others are final, except that staff may retry what a defect of ours refused.
+RETRYABLE = frozenset({Contention.code, Timeout.code, DependencyDown.code})
+ATTEMPTS_MAX = 5
 
 
 def failure_of(code: str, **fields: Any) -> DomainError:
@@ -188,11 +267,12 @@ def failure_of(code: str, **fields: Any) -> DomainError:
 
 
 @cache
-def failure_shape(code: str) -> FailureShape:
-    """Return what is shown of the failure; made once, as the codes are few."""
-    return FailureShape(code, failure_of(code).detail)
+def failure_shape(code: str, attempts: int = 0) -> FailureShape:
+    """Return what is shown of the failure of a transaction after so many tries; made once, as the codes are few."""
+    return FailureShape(code, failure_of(code).detail, retryable=code in RETRYABLE and attempts < ATTEMPTS_MAX)
 
 
 AMOUNT_REFUSALS: dict[str, type[Invalid]] = {
-    refusal.code: refusal for refusal in (AmountMalformed, AmountTooManyDecimals, AmountTooLarge, AmountNotPositive)
+    refusal.code: refusal
+    for refusal in (AmountMalformed, AmountTooManyDecimals, AmountTooLarge, AmountNegative, AmountNotPositive)
 }

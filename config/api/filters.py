@@ -139,6 +139,18 @@ def refuse_odd_parameters(parameters: QueryDict, *, known: Collection[str]) -> N
         raise ParametersRefused(errors=errors)
 
 
+def parse_flag(parameters: QueryDict, name: str) -> bool:
+    """Return whether a parameter says `true`; without it, False.
+
+    Raises:
+        ParametersRefused: another value than true or false.
+    """
+    text = parameters.get(name, "false")
+    if text not in {"true", "false"}:
+        raise ParametersRefused(errors=(FieldError(name, "parameter_invalid", "Either true or false."),))
+    return text == "true"
+
+
 def _oddities(name: str, values: list[str], known: Collection[str]) -> Iterator[FieldError]:
     code = None
     if name not in known:

@@ -1,4 +1,4 @@
-"""The Prefer header (RFC 7240): how long the client waits for the outcome."""
+"""The Prefer header (RFC 7240): whether the client waits for the outcome, and how long."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from config.runtime.errors import DomainError, Kind
 
 WAIT_S_MAX = 30
+RESPOND_ASYNC = "respond-async"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  (a token of RFC 9110, no secret)
 _WORD = rf'(?:{_TOKEN}|"(?:[^"\\]|\\.)*")?'
 _PREFERENCE = re.compile(
@@ -26,11 +27,13 @@ class Preferences:
     """What the client prefers; `wait_s` is None when it names no time."""
 
     wait_s: int | None = None
+    respond_async: bool = False
 
-    @property
-    def applied(self) -> str:
-        """Return the text of Preference-Applied when what was asked has been honoured, `""` when nothing was asked."""
-        return f"wait={self.wait_s}" if self.wait_s is not None else ""
+    def applied(self, *, waited: bool) -> str:
+        """Return the text of Preference-Applied, `""` when nothing that was asked for was done."""
+        if waited:
+            return f"wait={self.wait_s}" if self.wait_s is not None else ""
+        return RESPOND_ASYNC if self.respond_async else ""
 
 
 def parse_prefer(header: str | None) -> Preferences:
@@ -47,7 +50,8 @@ def parse_prefer(header: str | None) -> Preferences:
             raise PreferMalformed
         known.setdefault(preference["name"].lower(), (preference["value"] or "").strip('"'))
         position = preference.end()
-    return Preferences(wait_s=_wait_s(known["wait"]) if "wait" in known else None)
+    wait_s = _wait_s(known["wait"]) if "wait" in known else None
+    return Preferences(wait_s=wait_s, respond_async=RESPOND_ASYNC in known)
 
 
 def _wait_s(value: str) -> int:

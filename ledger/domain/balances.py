@@ -75,6 +75,12 @@ class Sums:
             return "ceiling_exceeded"
         return None
 
+    def restore(self, saved: Sums) -> None:
+        """Be again what `saved`, a copy, was."""
+        self.posted_debits, self.posted_credits = saved.posted_debits, saved.posted_credits
+        self.pending_debits, self.pending_credits = saved.pending_debits, saved.pending_credits
+        self.version = saved.version
+
     def post(self, side: Side, amount_minor: int) -> None:
         """Add a posted line; `version`, `posted` and `pending` are then those of the line."""
         if side is Side.DEBIT:

@@ -40,8 +40,10 @@ def parse_positive_amount(text: str, *, exponent: int) -> int:
     """Return the minor units of an amount above zero.
 
     Raises:
-        AmountInvalid: as `parse_amount`, or `amount_not_positive`.
+        AmountInvalid: as `parse_amount`, or `amount_negative` or `amount_not_positive`.
     """
+    if text.startswith("-") and _DECIMAL.fullmatch(text, 1):
+        raise AmountInvalid("amount_negative", "An amount is never negative: the two accounts say which way it goes.")
     minor = parse_amount(text, exponent=exponent)
     if minor == 0:
         raise AmountInvalid("amount_not_positive", "An amount must be above zero.")

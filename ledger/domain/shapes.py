@@ -30,14 +30,18 @@ def account_name(account: _Named) -> AccountName:
 
 
 class FailureShape(Struct, frozen=True):
-    """Why a transaction failed."""
+    """Why a transaction failed, and whether it may be retried."""
 
     code: str
     detail: str
+    retryable: bool = False
 
 
 class TransactionShape(Struct, frozen=True, kw_only=True):
-    """A transaction; amounts are decimal texts in major units, times RFC 3339 in UTC."""
+    """A transaction; amounts are decimal texts in major units, times RFC 3339 in UTC.
+
+    `version` counts the moves of its status.
+    """
 
     id: UUID
     receipt_code: str
@@ -54,8 +58,17 @@ class TransactionShape(Struct, frozen=True, kw_only=True):
     error: FailureShape | None
     metadata: dict[str, Any]
     effective_at: str
+    execute_at: str | None
+    batch_id: UUID | None
+    version: int
     created_at: str
     completed_at: str | None
+
+
+class AcceptedShape(TransactionShape, frozen=True, kw_only=True):
+    """A transaction that was accepted and is booked soon; the time is that of accepting it."""
+
+    processing_time_ms: float
 
 
 class LineShape(Struct, frozen=True, kw_only=True):

@@ -1,5 +1,18 @@
 from ledger.models.accounts import Account, Balance, Currency
+from ledger.models.batches import Batch, BatchItem
 from ledger.models.journals import Entry, Journal
+from ledger.models.queue import QueuedPosting
 from ledger.models.transactions import Transaction, TransactionEvent
 
-__all__ = ["Account", "Balance", "Currency", "Entry", "Journal", "Transaction", "TransactionEvent"]
+__all__ = [
+    "Account",
+    "Balance",
+    "Batch",
+    "BatchItem",
+    "Currency",
+    "Entry",
+    "Journal",
+    "QueuedPosting",
+    "Transaction",
+    "TransactionEvent",
+]

@@ -13,10 +13,12 @@ STATUSES = [(status.value, status.value) for status in Status]
 
 
 class Transaction(models.Model):
-    """One intent to move money. Only its status, error and completion move, and only as MOVES allows.
+    """One intent to move money. Only its status, error, attempts and completion move, and only as MOVES allows.
 
-    `created_at` is the time of the id, so (client, id) is the index by time. The foreign keys are not declared: the
-    posting engine finds the accounts, and what is booked on them the guard on entry checks set-wise.
+    `created_at` is the time of the id, so (client, id) is the index by time. `attempts` counts the tries that ended in
+    a failure which another try may mend; `version` counts the moves of the status. No index names what moves, so that
+    a move stays on its page (HOT): what waits to be posted stands in QueuedPosting. The foreign keys are not declared:
+    the posting engine finds the accounts, and what is booked on them the guard on entry checks set-wise.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
@@ -41,6 +43,11 @@ class Transaction(models.Model):
     metadata = models.JSONField(default=dict)
     error_code = models.CharField(max_length=48, null=True)
     effective_at = models.DateTimeField()
+    execute_at = models.DateTimeField(null=True)
+    batch = models.ForeignKey("Batch", on_delete=models.PROTECT, null=True, db_constraint=False, db_index=False)
+    batch_index = models.PositiveSmallIntegerField(null=True)
+    attempts = models.PositiveSmallIntegerField(db_default=0)
+    version = models.PositiveSmallIntegerField(db_default=1)
     created_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)
 
@@ -53,6 +60,10 @@ class Transaction(models.Model):
                 name="transaction_error_iff_failed",
                 condition=models.Q(status="failed", error_code__isnull=False)
                 | models.Q(~models.Q(status="failed"), error_code__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="transaction_completed_once_booked",
+                condition=models.Q(completed_at__isnull=True) | models.Q(status__in=["completed", "reversed"]),
             ),
             models.CheckConstraint(
                 name="transaction_two_accounts",

@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
@@ -20,102 +20,179 @@ from psycopg import errors as pg
 from config.runtime.arrays import numbers, texts
 from config.runtime.clock import rfc3339
 from config.runtime.database import pipeline, raw_cursor
+from config.runtime.deadline import Overdue, ended_within
 from config.runtime.errors import DomainError
 from config.runtime.logging import get_logger
+from config.runtime.metrics import POSTING_LOCK_WAIT
 from config.runtime.sql import sql_file
 from ledger.domain.balances import Sums
-from ledger.errors import IdempotencyKeyInUse, PostingContended, PostingRefused
-from ledger.locks import SET_LOCK_TIMEOUT, ask_for_balances, ask_for_keys, free_balances, locked_balances
+from ledger.domain.shapes import TransactionShape
+from ledger.errors import IdempotencyKeyInUse, PostingContended, PostingRefused, PostingTimeout
+from ledger.locks import (
+    SET_LOCK_TIMEOUT,
+    Cursor,
+    ask_for_balances,
+    ask_for_keys,
+    free_balances,
+    locked_balances,
+)
+from ledger.posting.attempts import KEY_CONSTRAINT, repeated
 from ledger.posting.intents import Intent, Outcome
-from ledger.posting.judge import Key, TakenKey, judge
-from ledger.posting.report import report_outcomes
+from ledger.posting.judge import Judged, Key, TakenKey, judge, units
+from ledger.posting.report import report_outcomes, report_statuses
 from ledger.posting.shape import transaction_shape
 from ledger.posting.write import write_round
 
 ROUND_SIZE_MAX = 1000
-ATTEMPTS_MAX = 5
 ONE_BY_ONE_S = 10
-KEY_CONSTRAINT = "transaction_key_once"
 KNOWN_KEYS = sql_file("ledger/posting", "known_keys")
 # No SELECT may come before it, which is why it is a command of its own.
 SERIALIZABLE = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"
 CLOCK = "SELECT clock_timestamp()"
 
+Alongside = Callable[[Sequence[Outcome]], None]
+Before = Callable[[], None]
+
 log = get_logger()
 
 
-def post(intents: Sequence[Intent]) -> list[Outcome]:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A round that is written and not yet committed."""
+
+    judged: Sequence[Judged]
+    shapes: Sequence[TransactionShape]
+    outcomes: Sequence[Outcome]
+    written_at: float = field(default_factory=time.monotonic)
+
+    def report(self) -> None:
+        """Tell logs, metrics and the status tracker; call after the commit."""
+        report_outcomes(self.judged, self.shapes)
+        report_statuses(self.judged, self.shapes, written_at=self.written_at)
+
+
+def post(
+    intents: Sequence[Intent],
+    *,
+    alone: Key | None = None,
+    before: Before | None = None,
+    alongside: Alongside | None = None,
+    dry_run: bool = False,
+) -> list[Outcome]:
     """Post 1 to 1,000 intents in one database transaction and return one outcome for each, in order.
 
-    Must not be called inside a database transaction: what it returns is committed.
+    `alongside` writes what must be committed with them; it is given the outcomes, and a round that has one is never
+    cut. `alone` is the idempotency key of what it writes; once that is locked `before` looks for an equal request.
+    What either raises undoes the round. A dry run does all of it and rolls back. Must not be called inside a database
+    transaction: what it returns is committed.
 
     Raises:
         PostingContended: a lock was not to be had in 5 s, or conflicts went on; nothing was written.
+        PostingTimeout: it took longer than TRANSACTION_TIMEOUT; nothing was written.
+        PostingRefused: the database refused a round that is never cut; nothing was written.
     """
     assert 1 <= len(intents) <= ROUND_SIZE_MAX
-    for attempt in range(ATTEMPTS_MAX):
-        if attempt:
-            time.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311  (jitter)
-        try:
-            return _round(intents)
-        except DatabaseError as error:
-            outcomes = _answer(intents, error)
-            if outcomes is not None:
-                return outcomes
-    raise PostingContended(retry_after_s=1)
+    try:
+        return repeated(lambda: _commit(intents, alone, before, alongside, dry_run=dry_run))
+    except Overdue as error:
+        if len(units(intents)) > 1 and alongside is None and not dry_run:
+            return _one_by_one(intents)
+        raise PostingTimeout(retry_after_s=1) from error
+    except DatabaseError as error:
+        return _answer(intents, error, is_whole=alongside is not None or dry_run)
 
 
-def _answer(intents: Sequence[Intent], error: DatabaseError) -> list[Outcome] | None:
-    """Return what follows from an error for each intent, or None when the round may simply run again."""
+def _commit(
+    intents: Sequence[Intent], alone: Key | None, before: Before | None, alongside: Alongside | None, *, dry_run: bool
+) -> list[Outcome]:
+    with transaction.atomic(durable=True), ended_within(settings.TRANSACTION_TIMEOUT):
+        isolate()
+        settled = settle(intents, alone=alone, before=before)
+        if alongside is not None:
+            alongside(settled.outcomes)
+        if dry_run:
+            transaction.set_rollback(True)
+    if not dry_run:
+        settled.report()
+    return list(settled.outcomes)
+
+
+def isolate() -> None:
+    """Begin a round in the isolation that is configured. Call first in its database transaction."""
+    if settings.LEDGER_ISOLATION == "serializable":
+        with raw_cursor() as cursor:
+            cursor.execute(SERIALIZABLE)
+
+
+def settle(intents: Sequence[Intent], *, alone: Key | None = None, before: Before | None = None) -> Settled:
+    """Lock, judge and write. Call inside a database transaction that has locked nothing else but keys or a lane."""
+    balances, taken, posted_at = _lock_and_look(intents, alone)
+    if before is not None:
+        before()
+    verdicts = judge(intents, balances, taken)
+    moment = rfc3339(posted_at)
+    shapes = [transaction_shape(one, posted_at=moment) for one in verdicts.judged]
+    if verdicts.judged:
+        write_round(verdicts.judged, shapes, posted_at=posted_at)
+    outcomes = [
+        Outcome(transaction=shapes[result]) if isinstance(result, int) else result for result in verdicts.results
+    ]
+    return Settled(verdicts.judged, shapes, outcomes)
+
+
+def _answer(intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool) -> list[Outcome]:
+    """Return what follows from an error for each intent.
+
+    Raises:
+        DomainError: for all of them.
+    """
     cause = error.__cause__
-    if _is_repeatable(cause):
-        return None
     if isinstance(cause, pg.LockNotAvailable) and KEY_CONSTRAINT not in (cause.diag.context or ""):
+        if is_whole:
+            raise PostingContended(retry_after_s=1) from error
         return _around_locked(intents, error)
     if not isinstance(cause, (pg.LockNotAvailable, pg.IntegrityError, pg.DataError)):
         raise error
-    return [_refused(intents[0], cause)] if len(intents) == 1 else _one_by_one(intents)
+    if len(units(intents)) > 1 and not is_whole:
+        return _one_by_one(intents)
+    refusal = refused(intents[0], cause)
+    if is_whole:
+        raise refusal from error
+    return [Outcome(refusal=refusal)] * len(intents)
 
 
-def _round(intents: Sequence[Intent]) -> list[Outcome]:
-    with transaction.atomic(durable=True):
-        balances, taken, posted_at = _lock_and_look(intents)
-        verdicts = judge(intents, balances, taken)
-        moment = rfc3339(posted_at)
-        shapes = [transaction_shape(one, posted_at=moment) for one in verdicts.judged]
-        if verdicts.judged:
-            write_round(verdicts.judged, shapes, posted_at=posted_at)
-    report_outcomes(verdicts.judged, shapes)
-    return [Outcome(transaction=shapes[result]) if isinstance(result, int) else result for result in verdicts.results]
-
-
-def _lock_and_look(intents: Sequence[Intent]) -> tuple[dict[int, Sums], dict[Key, TakenKey], datetime]:
+def _lock_and_look(
+    intents: Sequence[Intent], alone: Key | None
+) -> tuple[dict[int, Sums], dict[Key, TakenKey], datetime]:
     account_ids = {account.id for intent in intents for account in (intent.debit, intent.credit)}
-    keyed = [(intent.client_id, intent.idempotency_key) for intent in intents if intent.idempotency_key is not None]
+    keyed = [intent.key for intent in intents if intent.key is not None]
+    asked_at = time.perf_counter()
     with raw_cursor() as locks, raw_cursor() as states, raw_cursor() as keys, raw_cursor() as clock:
         with pipeline():
-            if settings.LEDGER_ISOLATION == "serializable":
-                keys.execute(SERIALIZABLE)
             keys.execute(SET_LOCK_TIMEOUT)
-            ask_for_keys(keys, shared=keyed)
+            ask_for_keys(keys, shared=keyed, alone=[] if alone is None else [alone])
             ask_for_balances(locks, states, account_ids)
-            keys.execute(
-                KNOWN_KEYS, {"clients": numbers(client for client, _ in keyed), "keys": texts(key for _, key in keyed)}
-            )
+            ask_for_known(keys, keyed)
             clock.execute(CLOCK)
-        taken = {(client, key): TakenKey(request_hash, holder) for client, key, request_hash, holder in keys}
+        taken = known_keys(keys)
         (now,) = clock.fetchall()[0]
         balances = locked_balances(locks, states)
+        POSTING_LOCK_WAIT.observe(time.perf_counter() - asked_at)
         # The server's clock may be set back; the books' time does not go back.
         posted_at = max([now, *(sums.last_posted_at for sums in balances.values() if sums.last_posted_at is not None)])
         return balances, taken, posted_at
 
 
-def _is_repeatable(cause: BaseException | None) -> bool:
-    """Whether another round was first: ours changed nothing, and run again it will see that round."""
-    if isinstance(cause, pg.UniqueViolation):
-        return cause.diag.constraint_name == KEY_CONSTRAINT
-    return isinstance(cause, (pg.SerializationFailure, pg.DeadlockDetected))
+def ask_for_known(cursor: Cursor, keyed: Sequence[Key]) -> None:
+    """Send the question which keys are taken, in a pipeline if there is one; `known_keys` reads the answer."""
+    cursor.execute(
+        KNOWN_KEYS, {"clients": numbers(client for client, _ in keyed), "keys": texts(key for _, key in keyed)}
+    )
+
+
+def known_keys(cursor: Cursor) -> dict[Key, TakenKey]:
+    """Return who has the keys that are taken."""
+    return {(client, key): TakenKey(request_hash, holder) for client, key, request_hash, holder in cursor}
 
 
 def _around_locked(intents: Sequence[Intent], error: DatabaseError) -> list[Outcome]:
@@ -126,31 +203,39 @@ def _around_locked(intents: Sequence[Intent], error: DatabaseError) -> list[Outc
     """
     with transaction.atomic(durable=True):
         free = free_balances(account.id for intent in intents for account in (intent.debit, intent.credit))
-    ready = [intent for intent in intents if {intent.debit.id, intent.credit.id} <= free]
+    are_free = [{intent.debit.id, intent.credit.id} <= free for intent in intents]
+    ready = sorted(place for unit in units(intents) if all(are_free[place] for place in unit) for place in unit)
     if len(ready) in (0, len(intents)):
         raise PostingContended(retry_after_s=1) from error
-    posted = dict(zip((intent.id for intent in ready), post(ready), strict=True))
-    return [posted.get(intent.id) or Outcome(refusal=PostingContended(retry_after_s=1)) for intent in intents]
+    posted = dict(zip(ready, post([intents[place] for place in ready]), strict=True))
+    return [posted.get(place) or Outcome(refusal=PostingContended(retry_after_s=1)) for place in range(len(intents))]
 
 
 def _one_by_one(intents: Sequence[Intent]) -> list[Outcome]:
-    """Repeat a round that the database refused, so that the culprit alone fails; after a while, refuse the rest."""
+    """Repeat a round that the database refused, so that the culprit alone fails; after a while, refuse the rest.
+
+    A group stays together: any of it may be the culprit.
+    """
     until = time.monotonic() + ONE_BY_ONE_S
-    return [_alone(intent, until) for intent in intents]
+    outcomes: dict[int, Outcome] = {}
+    for places in units(intents):
+        outcomes.update(zip(places, _alone([intents[place] for place in places], until), strict=True))
+    return [outcomes[place] for place in range(len(intents))]
 
 
-def _alone(intent: Intent, until: float) -> Outcome:
+def _alone(unit: Sequence[Intent], until: float) -> list[Outcome]:
     if time.monotonic() > until:
-        return Outcome(refusal=PostingContended(retry_after_s=1))
+        return [Outcome(refusal=PostingContended(retry_after_s=1))] * len(unit)
     try:
-        return post([intent])[0]
+        return post(unit)
     except DomainError as refusal:
-        return Outcome(refusal=refusal)  # those before it are committed: they must hear so
+        return [Outcome(refusal=refusal)] * len(unit)  # those before it are committed: they must hear so
 
 
-def _refused(intent: Intent, cause: pg.Error) -> Outcome:
+def refused(intent: Intent, cause: pg.Error) -> DomainError:
+    """Return the refusal of an intent that the database alone refused, and log it."""
     if isinstance(cause, pg.LockNotAvailable):
-        return Outcome(refusal=IdempotencyKeyInUse(retry_after_s=1))
+        return IdempotencyKeyInUse(retry_after_s=1)
     # Not the whole message: its detail shows the row, with what the client wrote into it.
     log.error(
         "posting.refused",
@@ -159,4 +244,4 @@ def _refused(intent: Intent, cause: pg.Error) -> Outcome:
         constraint=cause.diag.constraint_name,
         error=cause.diag.message_primary,
     )
-    return Outcome(refusal=PostingRefused(transaction_id=str(intent.id)))
+    return PostingRefused(transaction_id=str(intent.id))

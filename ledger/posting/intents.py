@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from config.runtime.errors import DomainError
@@ -13,9 +13,19 @@ from ledger.domain.accounts import AccountRef
 from ledger.domain.shapes import TransactionShape
 
 
+class Accepted(NamedTuple):
+    """What is stored of an intent that was accepted before: the version of its row, and the tries that failed."""
+
+    version: int
+    attempts: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A transaction as asked, with its accounts found and its amount in minor units; `trace` is a W3C traceparent."""
+    """A transaction as asked, with its accounts found and its amount in minor units; `trace` is a W3C traceparent.
+
+    Those of a round with one `group` are booked together or not at all. `accepted` is None for one that is new.
+    """
 
     id: UUID
     client_id: int
@@ -29,6 +39,11 @@ class Intent:
     description: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     effective_at: datetime | None = None
+    execute_at: datetime | None = None
+    batch_id: UUID | None = None
+    batch_index: int | None = None
+    group: str | None = None
+    accepted: Accepted | None = None
     actor: str
     request_id: str = ""
     trace: str = ""
@@ -37,6 +52,13 @@ class Intent:
     def created_at(self) -> datetime:
         """The time of the id, so that (client, id) is an index by time."""
         return moment_of(self.id)
+
+    @property
+    def key(self) -> tuple[int, str] | None:
+        """The idempotency key that its booking takes: one that was accepted has taken it already."""
+        if self.idempotency_key is None or self.accepted is not None:
+            return None
+        return self.client_id, self.idempotency_key
 
     @property
     def accounts(self) -> tuple[AccountRef, ...]:
@@ -64,8 +86,8 @@ class Intent:
 class Outcome:
     """What became of one intent: exactly one of the three is set.
 
-    `transaction` was written by this round (completed or failed); `replay_of` is the earlier transaction with the same
-    key; `refusal` says why nothing was written.
+    `transaction` was written by this round (completed, failed, or processing when accepted); `replay_of` is the
+    earlier transaction with the same key; `refusal` says why nothing was written.
     """
 
     transaction: TransactionShape | None = None

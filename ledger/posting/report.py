@@ -1,4 +1,4 @@
-"""Tell logs and metrics what a round did, after its commit."""
+"""Tell logs, metrics and the status tracker what a round did, after its commit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from config.runtime.lifecycle import Step, lifecycle
 from config.runtime.metrics import TRANSACTIONS, TRANSACTIONS_DURATION, TRANSACTIONS_FAILED
 from ledger.domain.shapes import TransactionShape
 from ledger.posting.judge import Judged
+from ledger.status import announce, status_of
 
 
 def report_outcomes(judged: Sequence[Judged], shapes: Sequence[TransactionShape]) -> None:
@@ -43,6 +44,12 @@ def report_outcomes(judged: Sequence[Judged], shapes: Sequence[TransactionShape]
             if shape.error is not None
         ),
     )
+
+
+def report_statuses(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, written_at: float) -> None:
+    """Let statuses be told without the database; `written_at` is a `time.monotonic()` from before the commit."""
+    both = zip(judged, shapes, strict=True)
+    announce([(one.intent.client_id, status_of(shape)) for one, shape in both], begun_at=written_at)
 
 
 def _step(

@@ -35,9 +35,12 @@ def transaction_shape(judged: Judged, *, posted_at: str) -> TransactionShape:
         peer_user_id=intent.peer_user_id,
         reference=intent.reference,
         description=intent.description,
-        error=failure_shape(judged.error_code) if judged.error_code else None,
+        error=failure_shape(judged.error_code, judged.attempts) if judged.error_code else None,
         metadata=intent.metadata,
         effective_at=rfc3339(intent.effective_at) if intent.effective_at else created,
+        execute_at=rfc3339(intent.execute_at) if intent.execute_at else None,
+        batch_id=intent.batch_id,
+        version=1 if intent.accepted is None else intent.accepted.version + 1,
         created_at=created,
         completed_at=posted_at if judged.status is Status.COMPLETED else None,
     )

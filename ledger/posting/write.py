@@ -1,4 +1,4 @@
-"""Write a round set-wise: four statements whatever its size. Call inside a database transaction, after the locks."""
+"""Write a round set-wise: a few statements whatever its size. Call inside a database transaction, after the locks."""
 
 from __future__ import annotations
 
@@ -9,31 +9,62 @@ from typing import Any
 import msgspec
 
 from config.runtime.arrays import blobs, numbers, texts, uuids
+from config.runtime.clock import rfc3339
 from config.runtime.database import pipeline, raw_cursor
 from config.runtime.sql import sql_file
 from ledger.domain.shapes import TransactionShape
+from ledger.domain.states import Status
 from ledger.events.outbox import record_events
+from ledger.posting.intents import Intent
 from ledger.posting.judge import Judged
 from ledger.posting.shape import happened
 
 TRANSACTIONS = sql_file("ledger/posting", "write_transactions")
 JOURNALS = sql_file("ledger/posting", "write_journals")
 HISTORY = sql_file("ledger/posting", "write_history")
+FINISH = sql_file("ledger/posting", "finish_transactions")
+JOIN_QUEUE = sql_file("ledger/posting", "join_queue")
+LEAVE_QUEUE = sql_file("ledger/posting", "leave_queue")
+
+Both = Sequence[tuple[Judged, TransactionShape]]
+
+
+class MovedByAnother(Exception):
+    """An accepted transaction is not `processing` any more, although its lane was locked: a defect."""
 
 
 def write_round(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, posted_at: datetime) -> None:
-    """Insert transactions, journals with their lines, history and outbox rows, in one round trip."""
+    """Write transactions, journals with their lines, history and outbox rows, in one round trip."""
     both = list(zip(judged, shapes, strict=True))
+    new = [(one, shape) for one, shape in both if one.intent.accepted is None]
+    accepted = [one for one in judged if one.intent.accepted is not None]
     completed = [(one, shape) for one, shape in both if one.journal_id is not None]
+    with raw_cursor() as finished:
+        with raw_cursor() as cursor, pipeline():
+            if new:
+                cursor.execute(TRANSACTIONS, _transaction_columns(new) | {"posted_at": posted_at})
+            if accepted:
+                finished.execute(FINISH, _outcome_columns(accepted) | {"posted_at": posted_at})
+                cursor.execute(LEAVE_QUEUE, {"id": uuids([one.intent.id for one in accepted])})
+            if completed:
+                cursor.execute(JOURNALS, _journal_columns(completed) | {"posted_at": posted_at})
+            cursor.execute(HISTORY, _history_columns(judged) | {"posted_at": posted_at})
+            record_events(cursor, [happened(one, shape) for one, shape in both])
+        if accepted and finished.rowcount != len(accepted):
+            raise MovedByAnother(f"{len(accepted) - finished.rowcount} of {len(accepted)}")
+
+
+def write_accepted(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, accepted_at: datetime) -> None:
+    """Write intents as `processing`, their history and their place in the queue, in one round trip."""
     with raw_cursor() as cursor, pipeline():
-        cursor.execute(TRANSACTIONS, _transaction_columns(judged, shapes) | {"posted_at": posted_at})
-        if completed:
-            cursor.execute(JOURNALS, _journal_columns(completed) | {"posted_at": posted_at})
-        cursor.execute(HISTORY, _history_columns(judged) | {"posted_at": posted_at})
-        record_events(cursor, [happened(one, shape) for one, shape in both])
+        both = list(zip(judged, shapes, strict=True))
+        cursor.execute(TRANSACTIONS, _transaction_columns(both) | {"posted_at": accepted_at})
+        cursor.execute(HISTORY, _history_columns(judged) | {"posted_at": accepted_at})
+        cursor.execute(JOIN_QUEUE, _queue_columns([one.intent for one in judged]))
 
 
-def _transaction_columns(judged: Sequence[Judged], shapes: Sequence[TransactionShape]) -> dict[str, Any]:
+def _transaction_columns(new: Both) -> dict[str, Any]:
+    judged, shapes = [one for one, _ in new], [shape for _, shape in new]
     intents = [one.intent for one in judged]
     return {
         "id": uuids([intent.id for intent in intents]),
@@ -54,11 +85,35 @@ def _transaction_columns(judged: Sequence[Judged], shapes: Sequence[TransactionS
         "metadata": texts([msgspec.json.encode(intent.metadata).decode() for intent in intents]),
         "error_code": texts([one.error_code for one in judged]),
         "effective_at": texts([shape.effective_at for shape in shapes]),
+        "execute_at": texts([shape.execute_at for shape in shapes]),
+        "batch_id": texts([None if intent.batch_id is None else intent.batch_id.hex for intent in intents]),
+        "batch_index": numbers([intent.batch_index for intent in intents]),
         "created_at": texts([shape.created_at for shape in shapes]),
     }
 
 
-def _journal_columns(completed: Sequence[tuple[Judged, TransactionShape]]) -> dict[str, Any]:
+def _outcome_columns(accepted: Sequence[Judged]) -> dict[str, Any]:
+    return {
+        "id": uuids([one.intent.id for one in accepted]),
+        "status": texts([one.status.value for one in accepted]),
+        "error_code": texts([one.error_code for one in accepted]),
+        "attempts": numbers([one.attempts for one in accepted]),
+    }
+
+
+def _queue_columns(intents: Sequence[Intent]) -> dict[str, Any]:
+    return {
+        "id": uuids([intent.id for intent in intents]),
+        "client_id": numbers([intent.client_id for intent in intents]),
+        "execute_at": texts([None if intent.execute_at is None else rfc3339(intent.execute_at) for intent in intents]),
+        "created_at": texts([rfc3339(intent.created_at) for intent in intents]),
+        "actor": texts([intent.actor for intent in intents]),
+        "request_id": texts([intent.request_id for intent in intents]),
+        "trace": texts([intent.trace for intent in intents]),
+    }
+
+
+def _journal_columns(completed: Both) -> dict[str, Any]:
     journal_ids = [one.journal_id for one, _ in completed if one.journal_id is not None]
     lines = [
         (journal_id, number, line)
@@ -85,6 +140,7 @@ def _journal_columns(completed: Sequence[tuple[Judged, TransactionShape]]) -> di
 def _history_columns(judged: Sequence[Judged]) -> dict[str, Any]:
     return {
         "transaction_id": uuids([one.intent.id for one in judged]),
+        "from_status": texts([one.intent.accepted and Status.PROCESSING.value for one in judged]),
         "to_status": texts([one.status.value for one in judged]),
         "amount_minor": numbers([one.intent.amount_minor for one in judged]),
         "actor": texts([one.intent.actor for one in judged]),

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import QuerySet
 
-from config.runtime.arrays import texts, uuids
+from config.runtime.arrays import numbers, texts, uuids
 from config.runtime.clock import rfc3339
 from config.runtime.database import raw_cursor
 from config.runtime.errors import NotFound
@@ -21,9 +21,11 @@ from ledger.domain.shapes import AccountShape, BalanceAtShape, BalanceShape, acc
 from ledger.models import Account, Balance, Currency
 
 FIND = sql_file("ledger/queries", "find_accounts")
+BY_ID = sql_file("ledger/queries", "accounts_by_id")
 _REMEMBERED_MAX = 100_000
 _lock = threading.Lock()
 _remembered: dict[tuple[int, str], AccountRef] = {}
+_remembered_by_id: dict[int, AccountRef] = {}
 _exponents: dict[str, int] = {}
 
 
@@ -44,6 +46,22 @@ def find_accounts(client_id: int, names: Iterable[str]) -> dict[str, AccountRef]
     missing = wanted - found.keys()
     if missing:
         found |= _look_up(client_id, missing)
+    return found
+
+
+def accounts_by_id(account_ids: Iterable[int]) -> dict[int, AccountRef]:
+    """Return accounts by the id of their rows, of whichever client."""
+    wanted = set(account_ids)
+    found = {account_id: ref for account_id in wanted if (ref := _remembered_by_id.get(account_id)) is not None}
+    missing = wanted - found.keys()
+    if missing:
+        with raw_cursor() as cursor:
+            new = {row[0]: AccountRef(*row) for row in cursor.execute(BY_ID, {"ids": numbers(missing)})}
+        with _lock:
+            if len(_remembered_by_id) + len(new) > _REMEMBERED_MAX:
+                _remembered_by_id.clear()
+            _remembered_by_id.update(new)
+        found |= new
     return found
 
 

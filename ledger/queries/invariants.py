@@ -54,6 +54,8 @@ CHECKS = (
     Check("history_ends_in_status", "the last history event is the status"),
     Check("history_moves_allowed", "each history is a chain of allowed moves"),
     Check("transactions_booked", "completed transactions have their one post, failed ones none"),
+    Check("queue_complete", "what is processing waits in the queue, and nothing else does"),
+    Check("batches_counted", "each batch has its items, and waits for those that have no outcome"),
     Check("receipts_of_ids", "each receipt code is that of its transaction's id"),
     Check("outbox_outcomes", "each outcome has its one outbox row"),
     Check("outbox_accounts", "each account has its one outbox row account.opened"),

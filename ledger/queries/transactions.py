@@ -71,9 +71,12 @@ def transaction_shape(row: Transaction) -> TransactionShape:
         peer_user_id=row.peer_user_id,
         reference=row.reference,
         description=row.description,
-        error=None if row.error_code is None else failure_shape(row.error_code),
+        error=None if row.error_code is None else failure_shape(row.error_code, row.attempts),
         metadata=row.metadata,
         effective_at=rfc3339(row.effective_at),
+        execute_at=rfc3339(row.execute_at) if row.execute_at else None,
+        batch_id=row.batch_id,
+        version=row.version,
         created_at=rfc3339(row.created_at),
         completed_at=rfc3339(row.completed_at) if row.completed_at else None,
     )

@@ -28,10 +28,10 @@ from ledger.errors import (
 )
 from ledger.events.outbox import Happened, record_events
 from ledger.events.types import EventType
-from ledger.locks import bound_waits, lock_balance, lock_key
+from ledger.locks import bound_waits, lock_balance
 from ledger.models import Account, Balance
 from ledger.queries.accounts import account_shape, exponent_of, get_account
-from ledger.services.idempotency import find_earlier, keep_key
+from ledger.services.idempotency import Claim, keep_key, take_key
 
 OPERATION = "accounts.open"
 DEFAULT = "default"
@@ -61,9 +61,7 @@ class Opened:
     replayed: bool
 
 
-def open_account(
-    *, client_id: int, opening: Opening, idempotency_key: str | None = None, request_hash: bytes = b""
-) -> Opened:
+def open_account(*, client_id: int, opening: Opening, claim: Claim | None = None) -> Opened:
     """Open one account with a balance of zero.
 
     Raises:
@@ -76,20 +74,14 @@ def open_account(
     try:
         with transaction.atomic(durable=True):
             bound_waits()
-            earlier = _find_earlier(client_id, idempotency_key, request_hash)
+            earlier = None if claim is None else take_key(client_id=client_id, claim=claim)
             if earlier is None:
                 opened = account_shape(_insert([row])[0])
-                if idempotency_key is not None:
-                    keep_key(
-                        client_id=client_id,
-                        key=idempotency_key,
-                        operation=OPERATION,
-                        request_hash=request_hash,
-                        object_id=str(opened.id),
-                    )
+                if claim is not None:
+                    keep_key(client_id=client_id, claim=claim, object_id=str(opened.id))
                 return Opened(opened, replayed=False)
     except OperationalError as error:
-        if idempotency_key is None or not isinstance(error.__cause__, pg.LockNotAvailable):
+        if claim is None or not isinstance(error.__cause__, pg.LockNotAvailable):
             raise
         raise IdempotencyKeyInUse(retry_after_s=1) from error
     except IntegrityError as error:
@@ -129,13 +121,6 @@ def freeze_account(*, client_id: int, account_id: UUID, sides: Frozen, actor: st
             )
             row.account.frozen = sides.value
             _record(happened, [row])
-
-
-def _find_earlier(client_id: int, key: str | None, request_hash: bytes) -> str | None:
-    if key is None:
-        return None
-    lock_key((client_id, key))
-    return find_earlier(client_id=client_id, key=key, operation=OPERATION, request_hash=request_hash)
 
 
 def _row(client_id: int, opening: Opening) -> Balance:

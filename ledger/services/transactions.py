@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.transaction import TransactionManagementError
 
-from config.runtime.batching import MicroBatcher, QueueFull
+from config.runtime.batching import MicroBatcher, NotBegun, OutcomeUnknown, QueueFull
 from config.runtime.database import release_connections
 from config.runtime.errors import DomainError
 from config.runtime.ids import uuid7
@@ -25,27 +25,34 @@ from ledger.domain.receipts import receipt_code
 from ledger.domain.shapes import TransactionShape
 from ledger.errors import (
     AMOUNT_REFUSALS,
+    AcceptTimeout,
     AccountUnknown,
     CurrencyMismatch,
     CurrencyUnknown,
     EffectiveInFuture,
     EffectiveOutOfRange,
+    ExecuteTooFar,
     SameAccount,
     TypeUnknown,
     failure_of,
 )
 from ledger.kinds import KINDS
+from ledger.posting.accept import accept
 from ledger.posting.engine import ROUND_SIZE_MAX, post
 from ledger.posting.intents import Intent, Outcome
 from ledger.queries.accounts import exponent_of, find_accounts
 from ledger.queries.transactions import transaction_shapes
 
 EFFECTIVE_AHEAD_MAX = timedelta(minutes=5)
+EXECUTE_AHEAD_MAX = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A transaction as a door was asked for it: accounts by id or path, the amount as text in major units."""
+    """A transaction as a door was asked for it: accounts by id or path, the amount as text in major units.
+
+    `group` names those of a batch that are booked together or not at all.
+    """
 
     type: str
     debit_account: str
@@ -56,6 +63,8 @@ class Submission:
     description: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     effective_at: datetime | None = None
+    execute_at: datetime | None = None
+    group: str | None = None
     idempotency_key: str | None = None
     request_hash: bytes | None = None
 
@@ -79,29 +88,67 @@ class Submitted:
 
 
 def submit_transaction(
-    *, client_id: int, submission: Submission, actor: str, request_id: str, now: datetime, timeout_s: float
+    *, client_id: int, submission: Submission, actor: str, request_id: str, now: datetime, wait_s: float | None
 ) -> Submitted:
-    """Post one transaction in the commit that it shares with the requests of other threads.
+    """Accept a transaction, or wait up to `wait_s` for its booking; it shares its commit with those of other threads.
 
-    A transaction that the books refuse is stored as failed and returned; `Submitted.failure` names the reason.
+    Accepted it is `processing` and is posted soon after, or when `execute_at` has come. One that is waited for and that
+    the books refuse is stored as failed and returned; `Submitted.failure` names the reason. When the wait is over
+    before its group has begun, it is accepted.
 
     Raises:
         Invalid: a field, or an account that the body names; nothing is stored and the key stays unused.
         IdempotencyKeyReused: the key belongs to another request.
-        DomainError: of kind BUSY, when it could not be posted in time; nothing was stored.
+        DomainError: of kind CONFLICT, when accepting it makes no sense now; of kind BUSY, when it could not be
+            accepted or posted in time. Nothing was stored.
     """
-    if connection.in_atomic_block:
-        raise TransactionManagementError("Another thread commits this: call it outside of database transactions.")
-    accounts = find_accounts(client_id, (submission.debit_account, submission.credit_account))
-    intent = _intent(client_id, submission, accounts, actor=actor, request_id=request_id, now=now)
-    _log_start([intent])
-    # The commit that this thread waits for needs a connection of the same pool.
-    release_connections()
+    intent = _looked_up(client_id, submission, actor=actor, request_id=request_id, now=now)
+    log_start([intent])
     try:
-        outcome = _together.submit(intent, timeout_s=timeout_s)
+        if wait_s is None or intent.execute_at is not None:
+            return _accepted(intent)
+        try:
+            return _settled_or_raised(_posting.submit(intent, timeout_s=wait_s))
+        except NotBegun:
+            return _accepted(intent)
     except QueueFull:
         lifecycle("queue.full", [_step(intent)])
         raise
+
+
+def try_transaction(
+    *, client_id: int, submission: Submission, actor: str, request_id: str, now: datetime
+) -> TransactionShape:
+    """Return what the booking of a transaction would make of it; all of it is done and rolled back.
+
+    Raises:
+        DomainError: what the booking would be refused with, or would fail with.
+    """
+    intent = _looked_up(client_id, submission, actor=actor, request_id=request_id, now=now)
+    tried = _settled_or_raised(post([intent], dry_run=True)[0])
+    if tried.transaction.error is not None:
+        raise failure_of(tried.transaction.error.code)
+    return tried.transaction
+
+
+def _looked_up(client_id: int, submission: Submission, *, actor: str, request_id: str, now: datetime) -> Intent:
+    if connection.in_atomic_block:
+        raise TransactionManagementError("Another thread commits this: call it outside of database transactions.")
+    accounts = find_accounts(client_id, (submission.debit_account, submission.credit_account))
+    intent = intent_of(client_id, submission, accounts, actor=actor, request_id=request_id, now=now)
+    # The commit that this thread waits for needs a connection of the same pool.
+    release_connections()
+    return intent
+
+
+def _accepted(intent: Intent) -> Submitted:
+    try:
+        return _settled_or_raised(_accepting.submit(intent, timeout_s=settings.RECEIPT_TIMEOUT))
+    except (NotBegun, OutcomeUnknown) as error:
+        raise AcceptTimeout(retry_after_s=1) from error
+
+
+def _settled_or_raised(outcome: Outcome) -> Submitted:
     result = _settled([outcome])[0]
     if isinstance(result, DomainError):
         raise result
@@ -125,17 +172,17 @@ def submit_transactions(
     intents: dict[int, Intent] = {}
     for index, submission in enumerate(submissions):
         try:
-            intents[index] = _intent(client_id, submission, accounts, actor=actor, request_id=request_id, now=now)
+            intents[index] = intent_of(client_id, submission, accounts, actor=actor, request_id=request_id, now=now)
         except DomainError as refusal:
             results[index] = refusal
     if intents:
-        _log_start(intents.values())
+        log_start(intents.values())
         for index, outcome in zip(intents, _settled(post(list(intents.values()))), strict=True):
             results[index] = outcome
     return [result for result in results if result is not None]
 
 
-def _intent(
+def intent_of(
     client_id: int,
     submission: Submission,
     accounts: Mapping[str, AccountRef],
@@ -151,6 +198,7 @@ def _intent(
     if debit is credit or debit.id == credit.id:
         raise SameAccount.at("/credit_account")
     amount_minor = _amount(submission, debit, credit)
+    execute_at = _execute_at(submission.execute_at, now)
     return Intent(
         id=uuid7(),
         client_id=client_id,
@@ -163,7 +211,9 @@ def _intent(
         reference=submission.reference,
         description=submission.description,
         metadata=submission.metadata,
-        effective_at=_effective_at(submission.effective_at, now),
+        effective_at=_effective_at(submission.effective_at, now) or execute_at,
+        execute_at=execute_at,
+        group=submission.group,
         actor=actor,
         request_id=request_id,
         trace=outgoing_headers().get("traceparent", ""),
@@ -200,7 +250,16 @@ def _effective_at(moment: datetime | None, now: datetime) -> datetime | None:
         raise EffectiveOutOfRange.at("/effective_at") from error
 
 
-def _log_start(intents: Iterable[Intent]) -> None:
+def _execute_at(moment: datetime | None, now: datetime) -> datetime | None:
+    """Return when it is to be executed, None for at once: a time that has passed by now asks for nothing else."""
+    if moment is None or moment <= now:
+        return None
+    if moment > now + EXECUTE_AHEAD_MAX:
+        raise ExecuteTooFar.at("/execute_at")
+    return moment.astimezone(UTC)
+
+
+def log_start(intents: Iterable[Intent]) -> None:
     lifecycle("transaction.start", (_step(intent) for intent in intents))
 
 
@@ -231,12 +290,16 @@ def _settle(outcome: Outcome, known: Mapping[UUID, TransactionShape]) -> Submitt
     return Submitted(outcome.transaction, replayed=False)
 
 
-def _post_group(intents: Sequence[Intent]) -> list[Outcome]:
-    """Post what the requests of this process brought together; runs in the batcher's own thread."""
-    try:
-        return post(intents)
-    finally:
-        release_connections()
+def _in_own_thread(work: Callable[[Sequence[Intent]], list[Outcome]]) -> Callable[[Sequence[Intent]], list[Outcome]]:
+    """Return `work` for the thread of a batcher, which keeps no connection between groups."""
+
+    def flush(intents: Sequence[Intent]) -> list[Outcome]:
+        try:
+            return work(intents)
+        finally:
+            release_connections()
+
+    return flush
 
 
 def _observe(size: int, seconds: float) -> None:
@@ -244,10 +307,19 @@ def _observe(size: int, seconds: float) -> None:
     RECEIPT_BATCH_LATENCY.observe(seconds)
 
 
-_together: MicroBatcher[Intent, Outcome] = MicroBatcher(
+_posting: MicroBatcher[Intent, Outcome] = MicroBatcher(
     name="posting",
-    flush=_post_group,
-    size_max=settings.GROUP_SIZE_MAX,
-    linger_s=settings.GROUP_LINGER_S,
+    flush=_in_own_thread(post),
+    size_max=settings.RECEIPT_BATCH_SIZE,
+    linger_s=settings.BATCH_FLUSH_INTERVAL,
+    observe=_observe,
+)
+# Who waits to be accepted has been told of RECEIPT_TIMEOUT, also where the group has begun.
+_accepting: MicroBatcher[Intent, Outcome] = MicroBatcher(
+    name="accepting",
+    flush=_in_own_thread(accept),
+    size_max=settings.RECEIPT_BATCH_SIZE,
+    linger_s=settings.BATCH_FLUSH_INTERVAL,
+    group_timeout_s=0.0,
     observe=_observe,
 )

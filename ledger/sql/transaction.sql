@@ -1,11 +1,25 @@
--- What a transaction says never changes; its status moves only along the table of ledger.domain.states.MOVES.
+-- What a transaction says never changes; its status moves only along the table of ledger.domain.states.MOVES, its
+-- version with it, and where the status stays, one more attempt has been counted.
 CREATE FUNCTION ledger_transaction_moves() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    IF to_jsonb(OLD) - ARRAY['status', 'error_code', 'completed_at']
-        IS DISTINCT FROM to_jsonb(NEW) - ARRAY['status', 'error_code', 'completed_at'] THEN
-        RAISE EXCEPTION 'transaction %: only status, error_code and completed_at may change', OLD.id
+    IF (
+        OLD.id, OLD.client_id, OLD.idempotency_key, OLD.request_hash, OLD.receipt_code, OLD.type, OLD.amount_minor,
+        OLD.currency_id, OLD.debit_account_id, OLD.credit_account_id, OLD.user_id, OLD.peer_user_id, OLD.reference,
+        OLD.description, OLD.metadata, OLD.effective_at, OLD.execute_at, OLD.batch_id, OLD.batch_index, OLD.created_at
+    ) IS DISTINCT FROM (
+        NEW.id, NEW.client_id, NEW.idempotency_key, NEW.request_hash, NEW.receipt_code, NEW.type, NEW.amount_minor,
+        NEW.currency_id, NEW.debit_account_id, NEW.credit_account_id, NEW.user_id, NEW.peer_user_id, NEW.reference,
+        NEW.description, NEW.metadata, NEW.effective_at, NEW.execute_at, NEW.batch_id, NEW.batch_index, NEW.created_at
+    ) THEN
+        RAISE EXCEPTION 'transaction %: only its status, error, attempts and completion may change', OLD.id
             USING ERRCODE = '55000';
+    END IF;
+    IF OLD.status = NEW.status AND OLD.status = 'processing' THEN
+        IF NEW.attempts <> OLD.attempts + 1 OR NEW.version <> OLD.version THEN
+            RAISE EXCEPTION 'transaction %: nothing has happened', OLD.id USING ERRCODE = '55000';
+        END IF;
+        RETURN NEW;
     END IF;
     IF OLD.status || '>' || NEW.status <> ALL (ARRAY[
         'processing>pending', 'processing>completed', 'processing>failed',
@@ -14,6 +28,9 @@ BEGIN
         'completed>reversed'
     ]) THEN
         RAISE EXCEPTION 'transaction %: % cannot become %', OLD.id, OLD.status, NEW.status USING ERRCODE = '55000';
+    END IF;
+    IF NEW.version <> OLD.version + 1 OR NEW.attempts NOT BETWEEN OLD.attempts AND OLD.attempts + 1 THEN
+        RAISE EXCEPTION 'transaction %: a move counts one version', OLD.id USING ERRCODE = '55000';
     END IF;
     RETURN NEW;
 END $$;

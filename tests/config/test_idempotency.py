@@ -71,8 +71,10 @@ def test_another_operation_or_body_has_another_fingerprint(operation: str, body:
         ("", Preferences(), ""),
         ("wait=5", Preferences(wait_s=5), "wait=5"),
         (' Wait = "30" ', Preferences(wait_s=30), "wait=30"),
-        ("respond-async", Preferences(), ""),
-        ("respond-async, wait=10", Preferences(wait_s=10), "wait=10"),
+        ("respond-async", Preferences(respond_async=True), ""),
+        ("respond-async, wait=10", Preferences(wait_s=10, respond_async=True), "wait=10"),
+        ("foo; respond-async, bar=respond-async", Preferences(), ""),
+        (" Respond-Async ;x=1", Preferences(respond_async=True), ""),
         ("wait=1, wait=2", Preferences(wait_s=1), "wait=1"),
         ('return=minimal; foo="a, b"; bar, priority=5,wait=3', Preferences(wait_s=3), "wait=3"),
         ("handling=lenient", Preferences(), ""),
@@ -80,7 +82,7 @@ def test_another_operation_or_body_has_another_fingerprint(operation: str, body:
 )
 def test_preferences_are_read_and_unknown_ones_ignored(header: str | None, preferences: Preferences, applied: str):
     assert parse_prefer(header) == preferences
-    assert parse_prefer(header).applied == applied
+    assert parse_prefer(header).applied(waited=True) == applied
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,12 @@ def _of_accounts(lines: list[Any], balances: list[Any]) -> list[str]:
 
 def _of_outcomes(transactions: list[Any], outbox: list[Any]) -> list[str]:
     told = Counter(outbox)
-    meant = Counter((f"transaction.{row[1]}", str(row[0])) for row in transactions)
+    meant = Counter(
+        (f"transaction.{status}", str(row[0]))
+        for row in transactions
+        for status in row[6] or []
+        if status != "processing"
+    )
     wrong = [
         f"transaction {row[0]} is {row[1]} after {row[6]}" for row in transactions if (row[6] or [])[-1:] != [row[1]]
     ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from config.runtime.clock import now, rfc3339
 from ledger.domain.states import Status
 from ledger.events.models import OutboxEvent
 from ledger.events.types import OUTCOMES, EventType
+from tests.ledger.queueing import body, due_now, emptied, send
 from tests.people import Tenant
 
 URL = "/v2/transactions"
@@ -36,19 +39,18 @@ def told(people: Tenant, event_type: str, shown: dict[str, Any]) -> Any:
     return json.loads(event.data)
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        {},
-        {
-            "reference": "invoice 7",
-            "description": "Bücher — “two”\\\n",
-            "metadata": {"team": "red", "n": 2**53 - 1, "vip": True, "gone": None},
-            "effective_at": "2026-01-01T01:00:00.5+01:00",
-        },
-    ],
-    ids=["the least", "all that can be said"],
-)
+SAID: dict[str, dict[str, Any]] = {
+    "the least": {},
+    "all that can be said": {
+        "reference": "invoice 7",
+        "description": "Bücher — “two”\\\n",
+        "metadata": {"team": "red", "n": 2**53 - 1, "vip": True, "gone": None},
+        "effective_at": "2026-01-01T01:00:00.5+01:00",
+    },
+}
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
 def test_a_completed_transaction_is_told_as_it_is_answered_with_its_entries(people: Tenant, said: dict[str, Any]):
     shown = sent(people, "1.50", **said)
 
@@ -61,6 +63,24 @@ def test_a_completed_transaction_is_told_as_it_is_answered_with_its_entries(peop
         (shown["debit_account"], "debit", "1.50", "98.50"),
         (shown["credit_account"], "credit", "1.50", "1.50"),
     ]
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
+def test_what_was_accepted_and_then_posted_is_told_as_it_is_answered(people: Tenant, said: dict[str, Any]) -> None:
+    later = rfc3339(now() + timedelta(hours=1))
+    first, second = (
+        send(people, body(amount=amount, execute_at=later, **said)).json()["id"] for amount in ("60.00", "60.01")
+    )
+    assert not OutboxEvent.objects.filter(client_id=people.client.pk, data__contains=first).exists()
+    due_now(UUID(first), UUID(second))
+    emptied()
+
+    for transaction_id, event_type, lines in ((first, "transaction.completed", 2), (second, "transaction.failed", 0)):
+        shown = people.get(f"{URL}/{transaction_id}").json()
+        data = told(people, event_type, shown)
+        assert len(data.pop("entries")) == lines
+        assert data == shown
+        assert (shown["version"], shown["execute_at"]) == (2, later)
 
 
 def test_an_entry_is_told_as_it_is_listed(people: Tenant) -> None:

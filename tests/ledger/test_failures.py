@@ -46,16 +46,16 @@ def test_a_transaction_that_failed_with_a_code_out_of_use_is_shown_everywhere(ba
     bank.person("alice")
     assert bank.post(URL, TRANSFER, key="once").json()["code"] == "insufficient_funds"
     rows = Transaction.objects.filter(client=bank.client)
-    rows.update(status="processing", error_code=None)
-    rows.update(status="failed", error_code="daily_limit")
+    rows.update(status="processing", error_code=None, version=2)
+    rows.update(status="failed", error_code="daily_limit", version=3)
     row = rows.get()
 
     shown = bank.get(f"{URL}/{row.pk}").json()
     again = bank.post(URL, TRANSFER, key="once")
 
-    assert shown["error"] == {"code": "daily_limit", "detail": DETAIL}
+    assert shown["error"] == {"code": "daily_limit", "detail": DETAIL, "retryable": False}
     assert bank.get(URL).json()["data"] == [shown]
-    assert bank.get(f"/v2/receipts/{row.receipt_code}").json() == shown
+    assert bank.get(f"/v2/receipts/{row.receipt_code}/transaction").json() == shown
     assert (again.status_code, again.json()["code"], again.json()["detail"]) == (409, "daily_limit", DETAIL)
     assert again.json()["transaction_id"] == str(row.pk)
     assert TransactionAdmin(Transaction, site).failure(row) == f"daily_limit: {DETAIL}"

@@ -251,8 +251,8 @@ def test_a_status_moves_only_along_the_table(books: Books, before: Status) -> No
             app.execute(books.written(INTENT.replace("'processing', NULL", f"'{before}', {reason(before)}")))
             try:
                 app.execute(
-                    books.written(f"UPDATE ledger_transaction SET status = '{after}', error_code = {reason(after)} ")
-                    + books.written("WHERE id = '{intent}'")
+                    books.written(f"UPDATE ledger_transaction SET status = '{after}', error_code = {reason(after)}, ")
+                    + books.written("version = version + 1 WHERE id = '{intent}'")
                 )
                 became.append(after)
             except psycopg.errors.ObjectNotInPrerequisiteState:
@@ -261,7 +261,83 @@ def test_a_status_moves_only_along_the_table(books: Books, before: Status) -> No
     assert set(became) == MOVES[before]
 
 
-OUTCOMES = [("done", "completed_at = '1970-01-01'"), ("failed", "completed_at = now()"), ("failed", "error_code = 'x'")]
+# What it says, column by column; the other columns move with the status. A new column has to be added to one of them,
+# and to the guard if it is one of these.
+FIXED = {
+    "id": "gen_random_uuid()",
+    "client_id": "{other}",
+    "idempotency_key": "'another'",
+    "request_hash": "'\\x00'",
+    "receipt_code": "'RCP-another'",
+    "type": "'refund'",
+    "amount_minor": "amount_minor + 1",
+    "currency_id": "'EUR'",
+    "debit_account_id": "{mallory}",
+    "credit_account_id": "{mallory}",
+    "user_id": "'mallory'",
+    "peer_user_id": "'mallory'",
+    "reference": "'another'",
+    "description": "'another'",
+    "metadata": "'{{\"a\": 1}}'",
+    "effective_at": "effective_at - interval '1 day'",
+    "execute_at": "now()",
+    "batch_id": "gen_random_uuid()",
+    "batch_index": "7",
+    "created_at": "created_at - interval '1 day'",
+}
+MOVING = {"status", "error_code", "attempts", "version", "completed_at"}
+MOVE = "status = 'reversed', version = version + 1"
+
+
+def test_each_column_of_a_transaction_is_fixed_or_moves(books: Books) -> None:
+    columns = books.owner.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'ledger_transaction'::regclass AND attnum > 0"
+    )
+    assert {name for (name,) in columns} == FIXED.keys() | MOVING
+
+
+@pytest.mark.parametrize("column", FIXED)
+def test_what_a_transaction_says_never_changes_whoever_moves_it(books: Books, column: str) -> None:
+    change = f"UPDATE ledger_transaction SET {MOVE}, {column} = {FIXED[column]} WHERE id = '{{done}}'"
+    with refused(books, NOT_NOW, user="owner") as owner:
+        owner.execute(books.written(change))
+
+
+TRIED = INTENT + "UPDATE ledger_transaction SET attempts = attempts + 1 WHERE id = '{intent}'"
+FAIL = "status = 'failed', error_code = 'timeout', version = version + 1"
+COUNTS = {
+    "an attempt too many": "attempts = attempts + 2",
+    "an attempt less": "attempts = attempts - 1",
+    "no attempt": "attempts = attempts",
+    "a version without a move": "attempts = attempts + 1, version = version + 1",
+    "a move without a version": "status = 'completed'",
+    "a version too many": "status = 'completed', version = version + 2",
+    "a move that forgets attempts": f"{FAIL}, attempts = 0",
+    "a move that counts two attempts": f"{FAIL}, attempts = attempts + 2",
+}
+
+
+def test_an_attempt_is_counted_and_then_a_move_with_another(books: Books) -> None:
+    with connect("app") as app:
+        app.execute("BEGIN")
+        app.execute(books.written(TRIED))
+        app.execute(books.written(f"UPDATE ledger_transaction SET {FAIL}, attempts = 2 WHERE id = '{{intent}}'"))
+        app.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("change", COUNTS.values(), ids=COUNTS)
+def test_moves_and_attempts_are_counted_one_by_one(books: Books, change: str) -> None:
+    with refused(books, NOT_NOW) as app:
+        app.execute(books.written(TRIED))
+        app.execute(books.written(f"UPDATE ledger_transaction SET {change} WHERE id = '{{intent}}'"))
+
+
+OUTCOMES = [
+    ("done", "completed_at = '1970-01-01'"),
+    ("done", "attempts = attempts + 1"),
+    ("failed", "completed_at = now()"),
+    ("failed", "error_code = 'x'"),
+]
 
 
 @pytest.mark.parametrize(("which", "change"), OUTCOMES)

@@ -72,7 +72,6 @@ def test_whatever_is_read_is_what_it_says(text: str) -> None:
             "01",
             "00.10",
             "+1",
-            "-1",
             " 1",
             "1 ",
             "1\n",
@@ -94,6 +93,11 @@ def test_what_is_no_plain_decimal_is_malformed(text: str) -> None:
 @pytest.mark.parametrize(("text", "exponent"), [("1.001", 2), ("1.0", 0), ("0.0000000000000000001", 18), ("1.000", 2)])
 def test_more_decimals_than_the_currency_has_are_refused(text: str, exponent: int) -> None:
     assert refusal(text, exponent) == "amount_too_many_decimals"
+
+
+@pytest.mark.parametrize("text", ["-1", "-0.01", "-0"])
+def test_an_amount_below_zero_is_negative(text: str) -> None:
+    assert refusal(text) == "amount_negative"
 
 
 @pytest.mark.parametrize("text", ["0", "0.0", "0.00"])

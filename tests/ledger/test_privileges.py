@@ -33,10 +33,13 @@ APP = {
     "events_outboxevent": "INSERT, SELECT",
     "ledger_account": "INSERT, SELECT, UPDATE (frozen, metadata, status)",
     "ledger_balance": "INSERT, SELECT, UPDATE (ceiling, floor)",
+    "ledger_batch": "INSERT, SELECT, UPDATE (attempts, completed_at, next_attempt_at, status, waiting_count)",
+    "ledger_batchitem": "INSERT, SELECT, UPDATE (body, error, replayed, transaction_id)",
     "ledger_currency": "SELECT",
     "ledger_entry": "INSERT, SELECT",
     "ledger_journal": "INSERT, SELECT",
-    "ledger_transaction": "INSERT, SELECT, UPDATE (completed_at, error_code, status)",
+    "ledger_queuedposting": "DELETE, INSERT, SELECT, UPDATE (next_attempt_at)",
+    "ledger_transaction": "INSERT, SELECT, UPDATE (attempts, completed_at, error_code, status, version)",
     "ledger_transactionevent": "INSERT, SELECT",
 }
 READONLY = {
@@ -49,9 +52,12 @@ READONLY = {
     "events_outboxevent": "SELECT",
     "ledger_account": "SELECT",
     "ledger_balance": "SELECT",
+    "ledger_batch": "SELECT",
+    "ledger_batchitem": "SELECT",
     "ledger_currency": "SELECT",
     "ledger_entry": "SELECT",
     "ledger_journal": "SELECT",
+    "ledger_queuedposting": "SELECT",
     "ledger_transaction": "SELECT",
     "ledger_transactionevent": "SELECT",
 }

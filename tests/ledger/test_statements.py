@@ -150,7 +150,10 @@ def test_the_purpose_decides_before_the_operation(bank_type, operation, k_symbol
         (line(k_symbol="SLUZBY"), "type 'PRIJEM' contradicts fee"),
         (line(type="VYDAJ", operation="VYBER", k_symbol="UROK"), "type 'VYDAJ' contradicts interest"),
         (line(amount="0.00"), "amount '0.00': An amount must be above zero."),
-        (line(amount="-1.00"), "amount '-1.00': An amount is a decimal text such as \"10.00\", without a sign."),
+        (
+            line(amount="-1.00"),
+            "amount '-1.00': An amount is never negative: the two accounts say which way it goes.",
+        ),
         (line(amount="1.001"), "amount '1.001': This currency has 2 decimals."),
         (line(amount="1,00"), "amount '1,00': An amount is a decimal text such as \"10.00\", without a sign."),
         (line(amount="1e3"), "amount '1e3': An amount is a decimal text such as \"10.00\", without a sign."),

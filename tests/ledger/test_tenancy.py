@@ -46,7 +46,9 @@ MISSING = {
         "/v2/accounts/{account}/entries",
         "/v2/transactions/{transaction}",
         "/v2/transactions/{transaction}/history",
+        "/v2/transactions/{transaction}/status",
         "/v2/receipts/{receipt}",
+        "/v2/receipts/{receipt}/transaction",
     ],
 )
 def test_another_clients_object_is_told_like_a_missing_one(

@@ -46,8 +46,8 @@ def test_a_transfer_is_answered_when_it_is_booked(people: Tenant) -> None:
     assert shown["completed_at"] > shown["created_at"]
     for url in (
         answer["Location"],
-        f"/v2/receipts/{shown['receipt_code']}",
-        f"/v2/receipts/{shown['receipt_code'].lower()}",
+        f"/v2/receipts/{shown['receipt_code']}/transaction",
+        f"/v2/receipts/{shown['receipt_code'].lower()}/transaction",
     ):
         assert people.get(url).json() == shown
     event = OutboxEvent.objects.get(

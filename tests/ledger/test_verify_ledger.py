@@ -28,6 +28,19 @@ FAILED = "(SELECT max(id::text)::uuid FROM ledger_transaction WHERE status = 'fa
 JOURNAL = f"(SELECT id FROM ledger_journal WHERE transaction_id = {TRANSFER})"
 CASH = "(SELECT id FROM ledger_account WHERE path = 'cash:USD')"
 ALICE = "(SELECT id FROM ledger_account WHERE path = 'users:alice:USD')"
+REOPENED = "(SELECT id FROM ledger_transaction WHERE status = 'processing')"
+REOPEN = f"""
+UPDATE ledger_transaction SET status = 'processing', error_code = NULL WHERE id = {FAILED};
+INSERT INTO ledger_transactionevent (
+    transaction_id, from_status, to_status, amount_minor, actor, reason, request_id, at
+)
+SELECT id, 'failed', 'processing', amount_minor, 'mallory', '', '', now()
+FROM ledger_transaction WHERE id = {REOPENED}
+"""
+ENQUEUE = """
+INSERT INTO ledger_queuedposting (transaction_id, client_id, next_attempt_at, actor, request_id, trace)
+SELECT {}, {}, now(), 'mallory', '', '' FROM ledger_transaction WHERE id = {}
+"""
 
 # What the owner does with all guards off, and the checks that find it.
 CORRUPTIONS = {
@@ -161,6 +174,20 @@ CORRUPTIONS = {
     "a failed transaction has a journal": (
         f"UPDATE ledger_journal SET transaction_id = {FAILED} WHERE id = {JOURNAL}",
         {"journals_of_transactions", "transactions_booked"},
+    ),
+    "a transaction is to be posted and waits nowhere": (REOPEN, {"queue_complete"}),
+    "what is booked waits to be posted": (ENQUEUE.format("id", "client_id", TRANSFER), {"queue_complete"}),
+    "another client's queue holds a transaction": (
+        f"{REOPEN}; {ENQUEUE.format('id', 'client_id + 1', REOPENED)}",
+        {"queue_complete"},
+    ),
+    "nothing waits to be posted": (ENQUEUE.format("gen_random_uuid()", "client_id", FAILED), {"queue_complete"}),
+    "a batch lacks an item": (
+        """
+        INSERT INTO ledger_batch (id, client_id, mode, status, item_count, actor, request_id, trace, created_at)
+        SELECT gen_random_uuid(), max(id), 'partial', 'completed', 1, 'mallory', '', '', now() FROM clients_client
+        """,
+        {"batches_counted"},
     ),
     "a receipt has another last character": (
         f"""

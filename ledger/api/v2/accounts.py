@@ -27,6 +27,7 @@ from ledger.models import Entry
 from ledger.queries.accounts import account_shape, accounts_of, balance_at, get_account
 from ledger.queries.transactions import entries_of, entry_shape
 from ledger.services.accounts import DEFAULT, OPERATION, Opening, open_account
+from ledger.services.idempotency import Claim
 
 
 class AccountViewSet(ViewSet):
@@ -61,8 +62,7 @@ class AccountViewSet(ViewSet):
                 ceiling=_limit(body.ceiling),
                 metadata=body.metadata,
             ),
-            idempotency_key=key,
-            request_hash=fingerprint(OPERATION, request.data) if key else b"",
+            claim=None if key is None else Claim(key, OPERATION, fingerprint(OPERATION, request.data)),
         )
         headers = {"Location": f"/v2/accounts/{opened.account.id}"}
         if opened.replayed:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, UnsetType
 
-from config.api.decoding import Body
-from config.runtime.errors import Invalid
+from config.api.decoding import Body, decode
+from config.api.idempotency import fingerprint
+from config.runtime.errors import FieldError, Invalid
 from ledger.domain.accounts import AccountKind
+from ledger.domain.batches import BatchMode
+from ledger.services.batch_checks import ITEMS_ASYNC_MAX, Item, Unreadable, check_size
+from ledger.services.transactions import Submission
 
 MetadataKey = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
 MetadataValue = Annotated[str, Meta(max_length=500)] | int | bool | None
@@ -28,6 +34,8 @@ CurrencyText = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,16}\Z", description="I
 LimitText = Annotated[str, Meta(min_length=1, max_length=80)] | None | UnsetType
 
 WHOLE_MAX = 2**53 - 1
+GROUP_LENGTH_MAX = 64
+_OF_THE_BATCH = frozenset({"idempotency_key", "group"})
 
 
 class AccountIn(Body, frozen=True, kw_only=True):
@@ -56,6 +64,30 @@ class TransactionIn(Body, frozen=True, kw_only=True):
     description: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
     metadata: Metadata = msgspec.field(default_factory=dict)
     effective_at: Annotated[datetime, Meta(tz=True)] | None = None
+    execute_at: Annotated[datetime, Meta(tz=True, description="When to book it, at most a year ahead.")] | None = None
+
+
+def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) -> Submission:
+    """Return what the service is asked for.
+
+    Raises:
+        Invalid: `field_range`, a number in the metadata.
+    """
+    check_metadata(body.metadata)
+    return Submission(
+        type=body.type,
+        debit_account=body.debit_account,
+        credit_account=body.credit_account,
+        amount=body.amount,
+        currency=body.currency,
+        reference=body.reference,
+        description=body.description,
+        metadata=body.metadata,
+        effective_at=body.effective_at,
+        execute_at=body.execute_at,
+        idempotency_key=key,
+        request_hash=request_hash,
+    )
 
 
 def check_metadata(metadata: dict[str, str | int | bool | None]) -> None:
@@ -67,3 +99,82 @@ def check_metadata(metadata: dict[str, str | int | bool | None]) -> None:
     for key, value in metadata.items():
         if isinstance(value, int) and abs(value) > WHOLE_MAX:
             raise Invalid.at(f"/metadata/{key}", "field_range", "A whole number within ±(2^53 - 1).")
+
+
+class BatchItemIn(TransactionIn, frozen=True, kw_only=True):
+    """An item of a batch. Those of one group are booked together or not at all."""
+
+    idempotency_key: (
+        Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,255}\Z", description="As the header of a single transaction.")]
+        | None
+    ) = None
+    group: (
+        Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,64}\Z", description="Up to 1,000 items have one label.")] | None
+    ) = None
+
+
+class _BatchHeadIn(Body, frozen=True, kw_only=True):
+    mode: BatchMode = BatchMode.PARTIAL
+
+
+class BatchIn(_BatchHeadIn, frozen=True, kw_only=True):
+    """Up to 1,000 transactions; in mode `partial`, to be posted in turns, up to 10,000."""
+
+    items: Annotated[list[BatchItemIn], Meta(extra_json_schema={"minItems": 1, "maxItems": ITEMS_ASYNC_MAX})]
+
+
+class _AnyBatchIn(_BatchHeadIn, frozen=True, kw_only=True):
+    items: list[Any]
+
+
+def batch_of(data: Any, *, operation: str) -> tuple[BatchMode, list[Item]]:
+    """Return the mode and the items of a batch; `operation` is that of a single transaction, whose keys items share.
+
+    In mode `partial` an item that is malformed is one of the items.
+
+    Raises:
+        Invalid: the batch is malformed, or is atomic and an item is.
+    """
+    head = decode(data, _AnyBatchIn)
+    check_size(len(head.items), mode=head.mode)
+    items: list[Item]
+    try:
+        bodies = decode(data, BatchIn).items
+    except Invalid:
+        items = [_read_alone(raw, operation) for raw in head.items]
+    else:
+        items = [_read(body, raw, operation) for body, raw in zip(bodies, head.items, strict=True)]
+    if head.mode is BatchMode.ATOMIC:
+        _refuse_unreadable(items)
+    return head.mode, items
+
+
+def _read_alone(raw: Any, operation: str) -> Item:
+    try:
+        return _read(decode(raw, BatchItemIn), raw, operation)
+    except Invalid as refusal:
+        group = raw.get("group") if isinstance(raw, dict) else None
+        return Unreadable(refusal, group if isinstance(group, str) and len(group) <= GROUP_LENGTH_MAX else None)
+
+
+def _read(body: BatchItemIn, raw: dict[str, Any], operation: str) -> Item:
+    # An item is the request that it would be alone, so that its key leads to one transaction either way.
+    alone = {name: value for name, value in raw.items() if name not in _OF_THE_BATCH}
+    request_hash = fingerprint(operation, alone)
+    try:
+        return replace(submission_of(body, key=body.idempotency_key, request_hash=request_hash), group=body.group)
+    except Invalid as refusal:
+        return Unreadable(refusal, body.group)
+
+
+def _refuse_unreadable(items: Iterable[Item]) -> None:
+    found = [
+        FieldError(f"/items/{index}{at.pointer}", at.code, at.detail)
+        for index, item in enumerate(items)
+        if isinstance(item, Unreadable)
+        for at in item.refusal.errors
+    ]
+    if found:
+        refusal = Invalid.at(found[0].pointer, found[0].code, found[0].detail)
+        refusal.errors = tuple(found)
+        raise refusal

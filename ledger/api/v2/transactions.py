@@ -1,37 +1,41 @@
-"""Transactions: submit, list, look at, history; receipts lead to them."""
+"""Transactions: submit, list, look at, history."""
 
 from __future__ import annotations
 
+import time
+from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from config.api.answers import answer
 from config.api.decoding import decode
-from config.api.filters import refuse_odd_parameters
+from config.api.filters import parse_flag, refuse_odd_parameters
 from config.api.idempotency import HEADER, fingerprint, parse_key
-from config.api.openapi import Problem
 from config.api.openapi import page_of as page_schema
 from config.api.pages import PageQuery, page_of
 from config.api.prefer import parse_prefer
 from config.api.principal import principal_of
-from config.api.problems import CONTENT_TYPE as PROBLEM
 from config.api.problems import problem
 from config.runtime.clock import now
 from config.runtime.logging import annotate, request_id
-from ledger.api.v2.bodies import TransactionIn, check_metadata
+from ledger.actors import wake_posters
+from ledger.api.v2.bodies import TransactionIn, submission_of
 from ledger.api.v2.filters import TransactionFilters
-from ledger.domain.receipts import transaction_id_of
-from ledger.domain.shapes import HistoryShape, TransactionShape
-from ledger.errors import ReceiptMalformed
+from ledger.domain.shapes import AcceptedShape, HistoryShape, TransactionShape
+from ledger.domain.states import Status
 from ledger.queries.transactions import get_transaction, history_of, transaction_shape
-from ledger.services.transactions import Submission, submit_transaction
+from ledger.services.idempotency import Claim
+from ledger.services.retry import OPERATION as RETRY
+from ledger.services.retry import retry_transaction
+from ledger.services.transactions import submit_transaction, try_transaction
 
 OPERATION = "transactions.submit"
-WAIT_S = 30
 
 
 class TransactionViewSet(ViewSet):
@@ -43,58 +47,79 @@ class TransactionViewSet(ViewSet):
         "list": "transactions:read",
         "retrieve": "transactions:read",
         "history": "transactions:read",
+        "retry": "transactions:write",
     }
     idempotency_required = {"create"}
     prefer_honoured = {"create"}
     paged = {"list"}
     filterset_class = TransactionFilters
 
-    @extend_schema(request=TransactionIn, responses={201: TransactionShape}, summary="Move money")
+    @extend_schema(request=TransactionIn, responses={201: TransactionShape, 202: AcceptedShape}, summary="Move money")
     def create(self, request: Request) -> HttpResponse:
-        """Post a transaction and answer when it is booked.
+        """Accept a transaction, or with `Prefer: wait=N` answer when it is booked.
 
-        What the books refuse (too little money, a frozen account) is stored as failed, with a receipt, and answered
-        as a problem; the same key replays it.
+        Accepted it is `processing` and has its receipt; what cannot succeed now is refused and leaves no row. One that
+        is waited for and that the books refuse (too little money, a frozen account) is stored as failed, with a
+        receipt, and answered as a problem; the same key replays it. With `dry_run=true` all is done and rolled back.
         """
-        refuse_odd_parameters(request.query_params, known=())
-        key = parse_key(request.headers.get(HEADER), required=True)
-        preferences = parse_prefer(request.headers.get("Prefer"))
-        body = decode(request.data, TransactionIn)
-        check_metadata(body.metadata)
-        submitted = submit_transaction(
-            client_id=principal_of(request).client_id,
-            submission=Submission(
-                type=body.type,
-                debit_account=body.debit_account,
-                credit_account=body.credit_account,
-                amount=body.amount,
-                currency=body.currency,
-                reference=body.reference,
-                description=body.description,
-                metadata=body.metadata,
-                effective_at=body.effective_at,
-                idempotency_key=key,
-                request_hash=fingerprint(OPERATION, request.data),
-            ),
-            actor=principal_of(request).actor,
-            request_id=request_id(),
-            now=now(),
-            timeout_s=preferences.wait_s or WAIT_S,
-        )
+        started = time.perf_counter()
+        refuse_odd_parameters(request.query_params, known=("dry_run",))
+        is_dry = parse_flag(request.query_params, "dry_run")
+        # From META, since `headers` would make a mapping of all of them to find these two.
+        key = parse_key(request.META.get("HTTP_IDEMPOTENCY_KEY"), required=True)
+        preferences = parse_prefer(request.META.get("HTTP_PREFER"))
+        data = request.data
+        body = decode(data, TransactionIn)
+        asked: dict[str, Any] = {
+            "client_id": principal_of(request).client_id,
+            "submission": submission_of(body, key=key, request_hash=fingerprint(OPERATION, data)),
+            "actor": principal_of(request).actor,
+            "request_id": request_id(),
+            "now": now(),
+        }
+        if is_dry:
+            return Response(try_transaction(**asked), headers={"Dry-Run": "true"})
+        submitted = submit_transaction(**asked, wait_s=preferences.wait_s)
         shape = submitted.transaction
         annotate(transaction_id=str(shape.id), receipt_code=shape.receipt_code, replayed=submitted.replayed)
         headers = {"Location": f"/v2/transactions/{shape.id}"}
-        if preferences.applied:
-            headers["Preference-Applied"] = preferences.applied
+        applied = preferences.applied(waited=shape.status != Status.PROCESSING)
+        if applied:
+            headers["Preference-Applied"] = applied
         if submitted.replayed:
             headers["Idempotent-Replayed"] = "true"
         failure = submitted.failure
         if failure is not None:
-            answer = problem(failure, request._request)  # noqa: SLF001  (no public name for Django's request)
+            refusal = problem(failure, request._request)  # noqa: SLF001  (no public name for Django's request)
             for name, value in headers.items():
-                answer.headers[name] = value
-            return answer
-        return Response(shape, status=201, headers=headers)
+                refusal.headers[name] = value
+            return refusal
+        if shape.status != Status.PROCESSING:
+            return Response(shape, status=201, headers=headers)
+        if not submitted.replayed:
+            wake_posters()
+        elapsed_ms = round((time.perf_counter() - started) * 1000, 3)
+        accepted = AcceptedShape(**msgspec.structs.asdict(shape), processing_time_ms=elapsed_ms)
+        return answer(accepted, status=202, headers=headers | {"Retry-After": "1"})
+
+    @extend_schema(request=None, responses={202: TransactionShape}, summary="Retry what failed for a passing reason")
+    def retry(self, request: Request, pk: UUID) -> Response:
+        """Put a failed transaction back into the queue, if its failure says `retryable`."""
+        refuse_odd_parameters(request.query_params, known=())
+        key = parse_key(request.headers.get(HEADER), required=False)
+        retried = retry_transaction(
+            client_id=principal_of(request).client_id,
+            transaction_id=pk,
+            actor=principal_of(request).actor,
+            request_id=request_id(),
+            claim=None if key is None else Claim(key, RETRY, fingerprint(RETRY, str(pk))),
+        )
+        wake_posters()
+        headers = {"Location": f"/v2/transactions/{pk}", "Retry-After": "1"}
+        if retried.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        is_running = retried.transaction.status == Status.PROCESSING
+        return Response(retried.transaction, status=202 if is_running else 200, headers=headers)
 
     @extend_schema(responses=page_schema(TransactionShape), summary="List transactions, newest first")
     def list(self, request: Request) -> Response:
@@ -112,19 +137,3 @@ class TransactionViewSet(ViewSet):
     def history(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         return Response(HistoryShape(data=history_of(get_transaction(principal_of(request).client_id, pk))))
-
-
-class ReceiptViewSet(ViewSet):
-    """Transactions by receipt code."""
-
-    required_scopes = {"retrieve": "transactions:read"}
-
-    @extend_schema(
-        responses={200: TransactionShape, (422, PROBLEM): Problem}, summary="Look at the transaction of a receipt"
-    )
-    def retrieve(self, request: Request, code: str) -> Response:
-        refuse_odd_parameters(request.query_params, known=())
-        transaction_id = transaction_id_of(code)
-        if transaction_id is None:
-            raise ReceiptMalformed
-        return Response(transaction_shape(get_transaction(principal_of(request).client_id, transaction_id)))

@@ -5,15 +5,25 @@ from __future__ import annotations
 from django.urls import path
 
 from ledger.api.v2.accounts import AccountViewSet
-from ledger.api.v2.transactions import ReceiptViewSet, TransactionViewSet
+from ledger.api.v2.batches import BatchViewSet
+from ledger.api.v2.statuses import ReceiptViewSet, StatusViewSet
+from ledger.api.v2.transactions import TransactionViewSet
 
 urlpatterns = [
+    path("transactions", TransactionViewSet.as_view({"get": "list", "post": "create"}), name="transactions"),
+    path("transactions/batch", BatchViewSet.as_view({"post": "create"}), name="transaction-batch"),
+    path("transactions/<uuid:pk>", TransactionViewSet.as_view({"get": "retrieve"}), name="transaction"),
+    path("transactions/<uuid:pk>/history", TransactionViewSet.as_view({"get": "history"}), name="transaction-history"),
+    path("transactions/<uuid:pk>/retry", TransactionViewSet.as_view({"post": "retry"}), name="transaction-retry"),
+    path("transactions/<uuid:pk>/status", StatusViewSet.as_view({"get": "retrieve"}), name="transaction-status"),
     path("accounts", AccountViewSet.as_view({"get": "list", "post": "create"}), name="accounts"),
     path("accounts/<uuid:pk>", AccountViewSet.as_view({"get": "retrieve"}), name="account"),
     path("accounts/<uuid:pk>/balance", AccountViewSet.as_view({"get": "balance"}), name="account-balance"),
     path("accounts/<uuid:pk>/entries", AccountViewSet.as_view({"get": "entries"}), name="account-entries"),
-    path("transactions", TransactionViewSet.as_view({"get": "list", "post": "create"}), name="transactions"),
-    path("transactions/<uuid:pk>", TransactionViewSet.as_view({"get": "retrieve"}), name="transaction"),
-    path("transactions/<uuid:pk>/history", TransactionViewSet.as_view({"get": "history"}), name="transaction-history"),
+    path("batches", BatchViewSet.as_view({"get": "list"}), name="batches"),
+    path("batches/<uuid:pk>", BatchViewSet.as_view({"get": "retrieve"}), name="batch"),
+    path("batches/<uuid:pk>/items", BatchViewSet.as_view({"get": "items"}), name="batch-items"),
+    path("batches/<uuid:pk>/retry", BatchViewSet.as_view({"post": "retry"}), name="batch-retry"),
     path("receipts/<str:code>", ReceiptViewSet.as_view({"get": "retrieve"}), name="receipt"),
+    path("receipts/<str:code>/transaction", ReceiptViewSet.as_view({"get": "transaction"}), name="receipt-transaction"),
 ]

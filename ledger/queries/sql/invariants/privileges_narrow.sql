@@ -11,7 +11,7 @@ WITH book AS (
             ('ledger_currency', '{}'),
             ('ledger_balance', '{floor,ceiling}'),
             ('ledger_account', '{status,frozen,metadata}'),
-            ('ledger_transaction', '{status,error_code,completed_at}')
+            ('ledger_transaction', '{status,error_code,attempts,version,completed_at}')
     ) AS b (name, updated)
     CROSS JOIN LATERAL (
         SELECT to_regclass('public.' || b.name) AS relid

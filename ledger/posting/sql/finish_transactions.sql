@@ -1,0 +1,10 @@
+-- The outcomes of intents that were accepted before.
+UPDATE ledger_transaction t
+SET status = o.status,
+    error_code = o.error_code,
+    attempts = o.attempts,
+    version = t.version + 1,
+    completed_at = CASE WHEN o.status = 'completed' THEN %(posted_at)s::timestamptz END
+FROM unnest(%(id)s::uuid[], %(status)s::text[], %(error_code)s::text[], %(attempts)s::smallint[])
+    AS o (id, status, error_code, attempts)
+WHERE t.id = o.id AND t.status = 'processing'

@@ -1,0 +1,254 @@
+"""Post what was accepted: round by round, in the order of the ids, one poster a lane (design §4).
+
+Claim, evaluation, write and outcome are one database transaction, so a poster that dies leaves nothing half done: its
+lock goes with its session, and the rows are as they were.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.db.models.functions import Now
+from psycopg import errors as pg
+
+from config.runtime.arrays import uuids
+from config.runtime.clock import now, rfc3339
+from config.runtime.database import raw_cursor
+from config.runtime.deadline import ended_within
+from config.runtime.logging import get_logger
+from config.runtime.metrics import POSTING_RETRIES
+from config.runtime.sql import sql_file
+from ledger.domain.accounts import AccountRef
+from ledger.domain.states import Status
+from ledger.errors import ATTEMPTS_MAX, RETRYABLE, Contention, DependencyDown, PostingRefused
+from ledger.locks import bound_waits, free_balances, try_lane
+from ledger.models import QueuedPosting, Transaction
+from ledger.posting.attempts import failure_code, repeated
+from ledger.posting.engine import Settled, isolate, settle
+from ledger.posting.intents import Accepted, Intent
+from ledger.posting.judge import Judged
+from ledger.posting.queue import QUEUE
+from ledger.posting.shape import transaction_shape
+from ledger.posting.write import write_round
+from ledger.queries.accounts import accounts_by_id
+
+ROUND_SIZE_MAX = 500
+# The poster itself tries so often before it gives a transaction up; a retry gives it as many again, up to ATTEMPTS_MAX.
+TRIES_IN_A_ROW = 3
+BACKOFF_S, BACKOFF_S_MAX = 1.0, 60.0
+ONE_BY_ONE_S = 30.0
+CLAIM = sql_file("ledger/posting", "claim")
+
+log = get_logger()
+
+
+class _Due(NamedTuple):
+    """A row of claim.sql."""
+
+    id: UUID
+    client_id: int
+    type: str
+    amount_minor: Decimal
+    debit_account_id: int
+    credit_account_id: int
+    reference: str | None
+    description: str | None
+    metadata: str
+    effective_at: datetime
+    execute_at: datetime | None
+    batch_id: UUID | None
+    batch_index: int | None
+    version: int
+    attempts: int
+    actor: str
+    request_id: str
+    trace: str
+
+    @property
+    def account_ids(self) -> tuple[int, int]:
+        return self.debit_account_id, self.credit_account_id
+
+
+class LaneTaken(Exception):
+    """Another poster works in this lane."""
+
+
+def post_due(lane: int) -> int:
+    """Post the next rows of a lane that are due, at most 500, in one commit; return how many have left the queue.
+
+    What a round cannot do is parted, so that only the culprit waits or fails.
+
+    Raises:
+        LaneTaken: another poster is at it.
+        DatabaseError: the database is away; nothing is lost and nobody's attempt is counted.
+    """
+    try:
+        return _round(lane)
+    except LaneTaken:
+        raise
+    except Exception as error:  # noqa: BLE001  (a defect of ours in one row must not hold up all others)
+        code = _code_or_raise(error)
+        log.warning("posting.parted", lane=lane, error=code)
+        return _around_locked(lane) if code == Contention.code else _one_by_one(lane)
+
+
+def count_due() -> int:
+    """Return how many wait that are due, counted no further than one beyond the queue's size, and show it."""
+    with raw_cursor() as cursor:
+        QUEUE.count(cursor)
+        QUEUE.room(cursor)
+    return QUEUE.depth
+
+
+def is_posting_due() -> bool:
+    """Tell whether anything waits that is due."""
+    return QueuedPosting.objects.filter(next_attempt_at__lte=Now()).exists()
+
+
+def _round(lane: int, only: Collection[UUID] | None = None) -> int:
+    return repeated(lambda: _commit(lane, only))
+
+
+def _commit(lane: int, only: Collection[UUID] | None) -> int:
+    with transaction.atomic(durable=True), ended_within(settings.TRANSACTION_TIMEOUT):
+        isolate()
+        intents = _claim(lane, only)
+        if not intents:
+            return 0
+        settled = settle(intents)
+    settled.report()
+    return len(intents)
+
+
+def _around_locked(lane: int) -> int:
+    """Post those whose accounts nobody else holds, and let those wait that have kept the round waiting."""
+    rows = _due(lane)
+    with transaction.atomic(durable=True):
+        free = free_balances(account_id for row in rows for account_id in row.account_ids)
+    locked = [row.id for row in rows if not free.issuperset(row.account_ids)]
+    if not locked:
+        return _one_by_one(lane)
+    ready = [row.id for row in rows if free.issuperset(row.account_ids)]
+    posted = _round(lane, ready) if ready else 0
+    return posted + sum(_count_attempt(lane, transaction_id, Contention.code) for transaction_id in locked)
+
+
+def _one_by_one(lane: int) -> int:
+    """Post row by row; what is not reached in time is due in the next round."""
+    until = time.monotonic() + ONE_BY_ONE_S
+    return sum(_alone(lane, row.id) for row in _due(lane) if time.monotonic() < until)
+
+
+def _alone(lane: int, transaction_id: UUID) -> int:
+    """Post one row; where that fails too, count its attempt. Return whether it has left the queue."""
+    try:
+        return _round(lane, [transaction_id])
+    except LaneTaken:
+        raise
+    except Exception as error:
+        code = _code_or_raise(error)
+        if code == PostingRefused.code:
+            log.exception("posting.refused", transaction_id=str(transaction_id))
+        return _count_attempt(lane, transaction_id, code)
+
+
+def _code_or_raise(error: Exception) -> str:
+    """Return the code of what went wrong; with the database away, nothing is anybody's fault."""
+    code = failure_code(error)
+    if code == DependencyDown.code:
+        raise error
+    return code
+
+
+def _claim(lane: int, only: Collection[UUID] | None) -> list[Intent]:
+    """Return the next intents, with their lane locked until the end of the database transaction."""
+    with raw_cursor() as cursor:
+        if not try_lane(cursor, lane):
+            raise LaneTaken
+    rows = _due(lane, only)
+    accounts = accounts_by_id(account_id for row in rows for account_id in row.account_ids)
+    return [_intent(row, accounts) for row in rows]
+
+
+def _due(lane: int, only: Collection[UUID] | None = None) -> list[_Due]:
+    chosen = None if only is None else uuids(only)
+    parameters = {"lane": lane, "lanes": settings.POSTING_LANES, "only": chosen, "size": ROUND_SIZE_MAX}
+    with raw_cursor() as cursor:
+        return [_Due(*row) for row in cursor.execute(CLAIM, parameters)]
+
+
+def _count_attempt(lane: int, transaction_id: UUID, code: str) -> int:
+    """Let a row wait for its next attempt, or store it as failed when it has had enough; return whether it has."""
+    POSTING_RETRIES.labels(code).inc()
+    try:
+        settled = _next_attempt(lane, transaction_id, code)
+    except DatabaseError as error:
+        if isinstance(error.__cause__, pg.LockNotAvailable):
+            return 0  # somebody holds the row itself: it stays due, and the others have their turn
+        raise
+    if settled is None:
+        return 0
+    settled.report()
+    return 1
+
+
+def _next_attempt(lane: int, transaction_id: UUID, code: str) -> Settled | None:
+    """Count an attempt; return the failure that is stored when it was the last of them."""
+    with transaction.atomic(durable=True):
+        bound_waits()
+        claimed = _claim(lane, [transaction_id])
+        if not claimed:
+            return None
+        (intent,) = claimed
+        assert intent.accepted is not None
+        attempts = intent.accepted.attempts + 1
+        if code in RETRYABLE and attempts < ATTEMPTS_MAX and attempts % TRIES_IN_A_ROW:
+            Transaction.objects.filter(pk=intent.id, status=Status.PROCESSING).update(attempts=attempts)
+            QueuedPosting.objects.filter(pk=intent.id).update(next_attempt_at=now() + _backoff(attempts))
+            return None
+        return _failed(intent, code, attempts)
+
+
+def _failed(intent: Intent, code: str, attempts: int) -> Settled:
+    moment = now()
+    judged = [Judged(intent, Status.FAILED, code, attempts=attempts)]
+    shapes = [transaction_shape(judged[0], posted_at=rfc3339(moment))]
+    write_round(judged, shapes, posted_at=moment)
+    return Settled(judged, shapes, [])
+
+
+def _backoff(attempts: int) -> timedelta:
+    """Return an exponential pause with full jitter below its half: 0.5 to 1 s, 1 to 2 s, 2 to 4 s, … up to a minute."""
+    pause_s = min(BACKOFF_S_MAX, BACKOFF_S * 2 ** (attempts - 1))
+    return timedelta(seconds=random.uniform(pause_s / 2, pause_s))  # noqa: S311  (jitter)
+
+
+def _intent(row: _Due, accounts: Mapping[int, AccountRef]) -> Intent:
+    return Intent(
+        id=row.id,
+        client_id=row.client_id,
+        type=row.type,
+        amount_minor=int(row.amount_minor),
+        debit=accounts[row.debit_account_id],
+        credit=accounts[row.credit_account_id],
+        reference=row.reference,
+        description=row.description,
+        metadata=msgspec.json.decode(row.metadata),
+        effective_at=row.effective_at,
+        execute_at=row.execute_at,
+        batch_id=row.batch_id,
+        batch_index=row.batch_index,
+        accepted=Accepted(row.version, row.attempts),
+        actor=row.actor,
+        request_id=row.request_id,
+        trace=row.trace,
+    )

@@ -1,0 +1,407 @@
+"""Accepting: durable and answered before it is booked; refused where it makes no sense now."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from threading import Barrier, local
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from config.localstack.processes import wait_until
+from config.runtime.clock import now, rfc3339
+from ledger.errors import AcceptTimeout
+from ledger.models import Account, Journal, QueuedPosting, Transaction
+from ledger.posting import accept as accepting
+from ledger.posting import queue
+from ledger.queries.invariants import verify
+from ledger.services.posting import post_due
+from tests.ledger.hostile import connect
+from tests.ledger.locks import in_thread, locked, waiting_for_locks
+from tests.ledger.queueing import URL, accepted, body, due_now, emptied, intent, locked_table, send, statuses
+from tests.people import Tenant
+
+
+@pytest.fixture
+def people(bank: Tenant) -> Tenant:
+    bank.person("alice", holding="10.00")
+    bank.person("bob")
+    return bank
+
+
+@pytest.fixture
+def room_for(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return what leaves room for so many in the queue, as a process that has just begun sees it."""
+
+    def make(size: int) -> None:
+        emptied()
+        settings.PROCESSOR_QUEUE_SIZE = size
+        monkeypatch.setattr(accepting, "QUEUE", queue._Queue())
+
+    return make
+
+
+def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """Run `work` in so many threads that begin together."""
+    begin = Barrier(count)
+
+    def run(number: int) -> Any:
+        begin.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        asked = [pool.submit(in_thread, partial(run, number)) for number in range(count)]
+        return [one.result() for one in asked]
+
+
+def problem(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def soon(seconds: float) -> str:
+    return rfc3339(now() + timedelta(seconds=seconds))
+
+
+def test_an_accepted_transaction_has_its_receipt_and_is_not_yet_booked(people: Tenant) -> None:
+    answer = send(people, body())
+    shown = answer.json()
+    assert answer.status_code == 202
+    assert (shown["status"], shown["version"], shown["completed_at"]) == ("processing", 1, None)
+    assert shown["processing_time_ms"] > 0
+    assert answer["Location"] == f"/v2/transactions/{shown['id']}"
+    assert answer["Retry-After"] == "1"
+    assert not Journal.objects.filter(transaction=shown["id"]).exists()
+    assert people.get(answer["Location"]).json()["status"] == "processing"
+
+
+def test_the_poster_books_what_was_accepted(people: Tenant) -> None:
+    url = send(people, body())["Location"]
+    assert post_due(0) >= 1
+    booked = people.get(url).json()
+    assert (booked["status"], booked["version"]) == ("completed", 2)
+    steps = people.get(f"{url}/history").json()["data"]
+    assert [step["status"] for step in steps] == ["processing", "executing", "completed"]
+    assert people.posted(people.account("users:bob:USD")) == 100
+
+
+def test_without_a_preference_a_transaction_is_accepted(people: Tenant) -> None:
+    answer = people.post(URL, body(), Prefer="")
+    assert (answer.status_code, answer.json()["status"]) == (202, "processing")
+    assert "Preference-Applied" not in answer
+
+
+def test_fifty_equal_requests_at_once_are_one_transaction(people: Tenant) -> None:
+    answers = at_once(50, lambda _: send(people, body(), key="once"))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert Counter(answer.get("Idempotent-Replayed") for answer in answers) == {None: 1, "true": 49}
+    assert statuses(people) == {"processing": 1}
+
+
+def test_a_replay_answers_what_the_transaction_is_by_now(people: Tenant) -> None:
+    first = send(people, body(), key="once")
+    while_it_runs = send(people, body(), key="once")
+    other = send(people, body(amount="2.00"), key="once")
+    post_due(0)
+    after = send(people, body(), key="once")
+    waited = people.post(URL, body(), key="once")
+
+    assert (while_it_runs.status_code, while_it_runs["Idempotent-Replayed"]) == (202, "true")
+    assert problem(other) == (422, "idempotency_key_reused")
+    assert (after.status_code, after["Idempotent-Replayed"], after.json()["status"]) == (201, "true", "completed")
+    assert (waited.status_code, waited["Idempotent-Replayed"]) == (201, "true")
+    assert {answer.json()["id"] for answer in (first, while_it_runs, after, waited)} == {first.json()["id"]}
+    assert statuses(people) == {"completed": 1}
+
+
+def test_a_key_serves_one_of_two_requests_that_differ_however_close(people: Tenant) -> None:
+    answers = at_once(16, lambda number: send(people, body(amount=f"0.{number % 2 + 1}0"), key="once"))
+
+    assert Counter(answer.status_code for answer in answers) == {202: 8, 422: 8}
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 422} == {"idempotency_key_reused"}
+    assert statuses(people) == {"processing": 1}
+
+
+def test_of_two_that_cannot_both_succeed_the_second_fails_when_it_is_posted(people: Tenant) -> None:
+    first, second = (send(people, body(amount="6.00"), key=key) for key in ("first", "second"))
+    assert (first.status_code, second.status_code) == (202, 202)
+
+    post_due(0)
+
+    url = second["Location"]
+    stored = people.get(url).json()
+    assert people.get(first["Location"]).json()["status"] == "completed"
+    assert (stored["status"], stored["version"], stored["completed_at"]) == ("failed", 2, None)
+    assert (stored["error"]["code"], stored["error"]["retryable"]) == ("insufficient_funds", False)
+    assert stored["receipt_code"] == second.json()["receipt_code"]
+    steps = people.get(f"{url}/history").json()["data"]
+    assert [step["status"] for step in steps] == ["processing", "executing", "failed"]
+    assert not Journal.objects.filter(transaction=stored["id"]).exists()
+    assert people.posted(people.account("users:bob:USD")) == 600
+    replayed = send(people, body(amount="6.00"), key="second")
+    assert (problem(replayed), replayed["Idempotent-Replayed"]) == ((409, "insufficient_funds"), "true")
+    assert replayed.json()["transaction_id"] == stored["id"]
+    assert replayed.json()["receipt_code"] == stored["receipt_code"]
+    assert verify(client_id=people.client.pk).holds
+
+
+NOT_NOW = {
+    "too little": ({}, body(amount="10.01"), "insufficient_funds"),
+    "a frozen debit account": ({"users:alice:USD": {"frozen": "debits"}}, body(), "account_frozen"),
+    "a frozen credit account": ({"users:bob:USD": {"frozen": "both"}}, body(), "account_frozen"),
+    "a closed account": ({"users:bob:USD": {"status": "closed"}}, body(), "account_closed"),
+    "a full account": ({}, body(credit_account="users:full:USD", amount="3.01"), "ceiling_exceeded"),
+}
+
+
+@pytest.mark.parametrize(("states", "sent", "code"), NOT_NOW.values(), ids=NOT_NOW)
+def test_what_cannot_succeed_now_is_refused_and_leaves_no_row(
+    people: Tenant, states: dict[str, Any], sent: Any, code: str
+) -> None:
+    people.open("users:full:USD", ceiling="3.00")
+    for path, state in states.items():
+        Account.objects.filter(client=people.client, path=path).update(**state)
+
+    answer = send(people, sent, key="once")
+
+    assert problem(answer) == (409, code)
+    assert "transaction_id" not in answer.json()
+    assert statuses(people) == {}
+    other = body(debit_account="cash:USD", credit_account="users:full:USD")
+    assert send(people, other, key="once").status_code == 202
+
+
+def test_what_is_to_be_executed_later_is_not_measured_by_what_stands_now(people: Tenant) -> None:
+    Account.objects.filter(client=people.client, path="users:bob:USD").update(frozen="both")
+    at = soon(3600)
+
+    answer = send(people, body(amount="99.00", execute_at=at))
+
+    assert (answer.status_code, answer.json()["execute_at"]) == (202, at)
+
+
+def test_what_is_to_be_executed_later_is_posted_then_and_not_before(people: Tenant) -> None:
+    due = time.monotonic() + 0.5
+    url = send(people, body(execute_at=soon(0.5)))["Location"]
+    emptied()
+    assert people.get(url).json()["status"] == "processing"
+
+    assert wait_until(lambda: bool(post_due(0)), timeout_s=5)
+
+    assert time.monotonic() > due - 0.05
+    assert people.get(url).json()["status"] == "completed"
+
+
+def test_who_waits_for_what_is_to_be_executed_later_is_answered_at_once(people: Tenant) -> None:
+    answer = people.post(URL, body(execute_at=soon(60)), Prefer="wait=5")
+    assert (answer.status_code, answer.json()["status"]) == (202, "processing")
+    assert "Preference-Applied" not in answer
+
+
+def test_a_time_that_has_passed_is_at_once(people: Tenant) -> None:
+    assert problem(send(people, body(amount="10.01", execute_at=soon(-60)))) == (409, "insufficient_funds")
+    url = send(people, body(execute_at="1970-01-01T00:00:00Z"))["Location"]
+    emptied()
+    assert people.get(url).json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("wait", ["respond-async", "wait=1"])
+def test_what_is_more_than_a_year_ahead_is_refused(people: Tenant, wait: str) -> None:
+    answer = people.post(URL, body(execute_at=soon(366 * 86_400 + 60)), key="once", Prefer=wait)
+    assert answer.status_code == 422
+    assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [("/execute_at", "execute_at_too_far")]
+    assert send(people, body(execute_at=soon(365 * 86_400)), key="once").status_code == 202
+
+
+def test_the_queue_is_never_longer_than_its_bound(people: Tenant, room_for: Callable[[int], None]) -> None:
+    room_for(5)
+
+    answers = at_once(16, lambda _: send(people, body(amount="0.01")))
+
+    assert statuses(people) == {"processing": 5}
+    assert Counter(answer.status_code for answer in answers) == {202: 5, 503: 11}
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert {problem(answer) for answer in refused} == {(503, "queue_full")}
+    assert {int(answer["Retry-After"]) for answer in refused} == {1}
+    emptied()
+    assert send(people, body()).status_code == 202
+
+
+class _PerThread(local, queue._Queue):
+    """The memory of as many processes as there are threads."""
+
+
+def test_the_queue_is_never_longer_than_its_bound_however_many_processes_accept(
+    people: Tenant, room_for: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_for(10)
+    monkeypatch.setattr(accepting, "QUEUE", _PerThread())
+
+    def fill(number: int) -> list[str]:
+        outcomes = [accepting.accept([intent(people, amount_minor=1)])[0] for _ in range(3)]
+        return [outcome.refusal.code if outcome.refusal else "accepted" for outcome in outcomes]
+
+    codes = Counter(code for one in at_once(16, fill) for code in one)
+
+    assert codes == {"accepted": 10, "queue_full": 38}
+    assert statuses(people) == {"processing": 10}
+
+
+def test_between_two_looks_at_the_queue_a_process_counts_what_it_adds(
+    people: Tenant, room_for: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "NEAR_PLACES", 0)
+    monkeypatch.setattr(queue, "LOOK_EVERY_S", 60)
+    room_for(20)
+    outcomes = [accepting.accept([intent(people, amount_minor=1)])[0] for _ in range(25)]
+    assert [outcome.refusal is None for outcome in outcomes] == [True] * 20 + [False] * 5
+
+
+def test_one_commit_takes_no_more_places_than_are_left(people: Tenant, room_for: Callable[[int], None]) -> None:
+    room_for(3)
+    outcomes = accepting.accept([intent(people, amount_minor=1) for _ in range(5)])
+    assert [outcome.refusal is None for outcome in outcomes] == [True, True, True, False, False]
+
+
+def test_replays_and_refusals_take_no_place_and_find_none_missing(
+    people: Tenant, room_for: Callable[[int], None]
+) -> None:
+    room_for(2)
+    for number in range(4):
+        assert send(people, body(), key="once").status_code == 202
+        assert problem(send(people, body(amount="10.01"))) == (409, "insufficient_funds")
+        assert problem(send(people, body(amount=f"{number + 2}.00"), key="once")) == (422, "idempotency_key_reused")
+    assert send(people, body(), key="second").status_code == 202
+
+    assert problem(send(people, body(), key="third")) == (503, "queue_full")
+
+    assert send(people, body(), key="second")["Idempotent-Replayed"] == "true"
+    assert problem(send(people, body(amount="10.01"))) == (409, "insufficient_funds")
+    assert statuses(people) == {"processing": 2}
+
+
+def test_what_is_to_be_executed_later_takes_its_place_when_it_is_due(
+    people: Tenant, room_for: Callable[[int], None]
+) -> None:
+    room_for(2)
+    later = accepted([intent(people, execute_at=now() + timedelta(hours=1)) for _ in range(4)])
+    assert send(people, body()).status_code == 202
+    assert send(people, body()).status_code == 202
+    assert problem(send(people, body())) == (503, "queue_full")
+    emptied()
+    assert statuses(people) == {"completed": 2, "processing": 4}
+
+    due_now(*later)
+
+    assert problem(send(people, body())) == (503, "queue_full")
+
+
+def test_the_longer_the_first_waits_the_later_one_is_asked_to_come_again(
+    people: Tenant, room_for: Callable[[int], None]
+) -> None:
+    room_for(1)
+    waiting = send(people, body()).json()["id"]
+    for waited_s, retry_after in ((95, 10), (6000, 60)):
+        QueuedPosting.objects.filter(pk=waiting).update(next_attempt_at=now() - timedelta(seconds=waited_s))
+        assert send(people, body())["Retry-After"] == str(retry_after)
+
+
+def test_one_that_the_database_refuses_fails_alone_in_its_group(people: Tenant) -> None:
+    """The API refuses such metadata; whoever hands it to accept() shares a commit with others all the same."""
+    intents = [intent(people, metadata={"note": note}) for note in ("a", "\x00", "b")]
+
+    outcomes = accepting.accept(intents)
+
+    assert [outcome.refusal and outcome.refusal.code for outcome in outcomes] == [None, "posting_refused", None]
+    stored = Transaction.objects.filter(client=people.client, type="transfer").values_list("pk", flat=True)
+    assert set(stored) == {intents[0].id, intents[2].id}
+    assert set(QueuedPosting.objects.filter(client=people.client).values_list("pk", flat=True)) == set(stored)
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_what_cannot_be_stored_in_time_is_refused_by_name_and_may_be_asked_again(people: Tenant) -> None:
+    with locked_table("ledger_queuedposting"):
+        begun = time.monotonic()
+        answer = send(people, body(), key="once")
+        took_s = time.monotonic() - begun
+
+    assert (problem(answer), answer["Retry-After"]) == ((503, "accept_timeout"), "1")
+    assert took_s < 2.5
+    assert statuses(people) == {}
+    assert send(people, body(), key="once").status_code == 202
+
+
+def test_accepting_ends_in_its_time_whatever_it_waits_for(
+    people: Tenant, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "SET_ACCEPT_TIMEOUTS", "SELECT set_config('lock_timeout', '10s', true)")
+    settings.RECEIPT_TIMEOUT = 0.3
+    with locked_table("ledger_queuedposting"):
+        begun = time.monotonic()
+        with pytest.raises(AcceptTimeout):
+            accepting.accept([intent(people), intent(people)])
+        assert time.monotonic() - begun < 2
+        assert waiting_for_locks() == 0
+    assert statuses(people) == {}
+
+
+def test_many_that_cannot_be_stored_in_time_all_hear_so_in_time(people: Tenant, settings: Any) -> None:
+    settings.RECEIPT_TIMEOUT = 1
+
+    def ask(number: int) -> tuple[tuple[int, str], float]:
+        begun = time.monotonic()
+        return problem(send(people, body(amount="0.01"), key=f"key-{number}")), time.monotonic() - begun
+
+    with locked_table("ledger_queuedposting"):
+        answers = at_once(12, ask)
+
+    assert {answer for answer, _ in answers} == {(503, "accept_timeout")}
+    assert max(took_s for _, took_s in answers) < 2.5
+    # What is still under way when the lock is gone may be stored: that is why the same key is safe.
+    again = [send(people, body(amount="0.01"), key=f"key-{number}") for number in range(12)]
+    assert {answer.status_code for answer in again} == {202}
+    assert statuses(people) == {"processing": 12}
+
+
+def test_a_key_in_another_request_s_hands_keeps_nobody_else_of_its_group(people: Tenant) -> None:
+    taken = Transaction.objects.get(client=people.client, type="cash_in")
+    with connect("app") as other:
+        other.execute("BEGIN")
+        other.execute(
+            "INSERT INTO ledger_transaction SELECT (jsonb_populate_record(t, jsonb_build_object("
+            "'id', gen_random_uuid(), 'idempotency_key', 'held', 'request_hash', '\\x00'))).* "
+            "FROM ledger_transaction t WHERE id = %s",
+            [taken.pk],
+        )
+        keys = ("before", "held", "after")
+        outcomes = accepting.accept([intent(people, idempotency_key=key, request_hash=b"test") for key in keys])
+        other.execute("ROLLBACK")
+    assert [outcome.refusal and outcome.refusal.code for outcome in outcomes] == [None, "accept_timeout", None]
+    assert statuses(people) == {"processing": 2}
+
+
+def test_who_waits_in_vain_for_its_group_to_begin_is_accepted(people: Tenant) -> None:
+    people.person("carol", holding="5.00")
+    with locked(people.account("users:alice:USD")) as holder, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(in_thread, lambda: people.post(URL, body(), Prefer="wait=30"))
+        assert wait_until(lambda: waiting_for_locks() == 1, timeout_s=4)
+        begun = time.monotonic()
+        answer = people.post(URL, body(debit_account="users:carol:USD"), Prefer="wait=1")
+        took_s = time.monotonic() - begun
+        holder.execute("COMMIT")
+        assert first.result().status_code == 201
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "processing")
+    assert "Preference-Applied" not in answer
+    assert 1 <= took_s < 2.5
+    assert QueuedPosting.objects.filter(pk=UUID(answer.json()["id"])).exists()
+    emptied()
+    assert people.get(answer["Location"]).json()["status"] == "completed"
+    assert people.posted(people.account("users:bob:USD")) == 200

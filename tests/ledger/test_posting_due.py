@@ -1,0 +1,424 @@
+"""The poster: rounds in the order of acceptance; who cannot be booked waits alone, and whoever dies loses nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection
+from psycopg import errors as pg
+
+from config.localstack.processes import wait_until
+from config.runtime.clock import now
+from ledger import actors, locks
+from ledger.errors import PostingContended, failure_shape
+from ledger.events.models import OutboxEvent
+from ledger.models import Entry, QueuedPosting, Transaction
+from ledger.posting import engine
+from ledger.posting.attempts import failure_code
+from ledger.queries.invariants import verify
+from ledger.services import posting
+from ledger.services.posting import LaneTaken, post_due
+from tests.ledger.hostile import connect
+from tests.ledger.locks import in_thread, locked, waiting_for_locks
+from tests.ledger.queueing import URL, accepted, due_now, emptied, intent, statuses
+from tests.people import Tenant
+
+LANE = "SELECT pg_try_advisory_xact_lock(1818324581, 0)"
+
+
+@pytest.fixture
+def people(bank: Tenant) -> Tenant:
+    """alice, bob and carol, who hold 10.00 each; nothing waits to be posted."""
+    emptied()
+    for name in ("alice", "bob", "carol"):
+        bank.person(name, holding="10.00")
+    return bank
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a lock no longer than a tenth of a second."""
+    for module in (engine, locks):
+        monkeypatch.setattr(module, "SET_LOCK_TIMEOUT", "SELECT set_config('lock_timeout', '100ms', true)")
+
+
+@pytest.fixture
+def others() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def from_alice(people: Tenant) -> UUID:
+    return accepted([intent(people)])[0]
+
+
+def from_carol(people: Tenant) -> UUID:
+    return accepted([intent(people, "users:carol:USD")])[0]
+
+
+def state(transaction_id: UUID) -> tuple[str, int, int]:
+    row = Transaction.objects.get(pk=transaction_id)
+    return row.status, row.attempts, row.version
+
+
+def waiting_s(transaction_id: UUID) -> float:
+    return (QueuedPosting.objects.get(pk=transaction_id).next_attempt_at - now()).total_seconds()
+
+
+def events_of(transaction_id: UUID) -> list[str]:
+    return list(
+        OutboxEvent.objects.filter(data__contains=str(transaction_id)).order_by("id").values_list("type", flat=True)
+    )
+
+
+def backend_of_the_poster(holder: psycopg.Connection) -> int:
+    """Return the session that waits for a lock of `holder`, as soon as there is one."""
+
+    def waiting() -> list[int]:
+        found = holder.execute(
+            "SELECT pid FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        ).fetchall()
+        return [pid for (pid,) in found]
+
+    assert wait_until(lambda: bool(waiting()), timeout_s=4)
+    return waiting()[0]
+
+
+def test_six_hundred_are_posted_in_two_rounds_in_the_order_of_their_ids(people: Tenant) -> None:
+    ids = accepted([intent(people, amount_minor=1) for _ in range(600)])
+
+    assert [post_due(0) for _ in range(3)] == [500, 100, 0]
+
+    lines = Entry.objects.filter(account__public_id=people.account("users:alice:USD").id, amount_minor=1)
+    assert list(lines.order_by("account_version").values_list("journal__transaction", flat=True)) == ids
+    assert ids == sorted(ids)
+    assert statuses(people) == {"completed": 600}
+    assert people.posted(people.account("users:bob:USD")) == 1600
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_nothing_is_posted_in_a_lane_where_another_poster_works(people: Tenant) -> None:
+    transaction_id = from_alice(people)
+    with connect("app") as another:
+        another.execute("BEGIN")
+        another.execute(LANE)
+        with pytest.raises(LaneTaken):
+            post_due(0)
+        assert state(transaction_id) == ("processing", 0, 1)
+        another.execute("COMMIT")
+    assert post_due(0) == 1
+
+
+def test_every_client_has_its_lane_and_a_poster_keeps_to_its_own(
+    people: Tenant, other_bank: Tenant, settings: Any
+) -> None:
+    other_bank.person("alice", holding="10.00")
+    other_bank.person("bob")
+    # A number of lanes that parts these two.
+    settings.POSTING_LANES = 1 + abs(people.client.pk - other_bank.client.pk)
+    ours, theirs = from_alice(people), from_alice(other_bank)
+
+    assert post_due(people.client.pk % settings.POSTING_LANES) == 1
+
+    assert (state(ours)[0], state(theirs)[0]) == ("completed", "processing")
+    assert post_due(other_bank.client.pk % settings.POSTING_LANES) == 1
+
+
+def test_two_posters_of_a_lane_never_post_a_row_twice(people: Tenant, others: ThreadPoolExecutor) -> None:
+    ids = accepted([intent(people, amount_minor=1) for _ in range(200)])
+
+    def work() -> int:
+        posted = 0
+        while QueuedPosting.objects.filter(client=people.client).exists():
+            try:
+                posted += post_due(0)
+            except LaneTaken:
+                time.sleep(0.001)
+        return posted
+
+    asked = [others.submit(in_thread, work) for _ in range(4)]
+
+    assert sum(one.result() for one in asked) == len(ids)
+    assert people.posted(people.account("users:bob:USD")) == 1200
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_a_poster_that_is_killed_leaves_everything_as_it_was(people: Tenant, others: ThreadPoolExecutor) -> None:
+    ids = [from_alice(people), from_carol(people)]
+    with locked(people.account("users:carol:USD")) as holder:
+        round_ = others.submit(in_thread, lambda: post_due(0))
+        holder.execute("SELECT pg_terminate_backend(%s)", [backend_of_the_poster(holder)])
+        with pytest.raises(OperationalError) as died:
+            round_.result()
+
+    assert isinstance(died.value.__cause__, (pg.AdminShutdown, psycopg.OperationalError))
+    assert [state(one) for one in ids] == [("processing", 0, 1)] * 2
+    assert not Entry.objects.filter(journal__transaction__in=ids).exists()
+    assert post_due(0) == 2
+    assert [state(one) for one in ids] == [("completed", 0, 2)] * 2
+    assert [events_of(one) for one in ids] == [["transaction.completed"]] * 2
+
+
+def test_one_whose_account_is_locked_waits_alone(people: Tenant, impatient: None) -> None:
+    locked_out, free = [from_alice(people), from_alice(people)], [from_carol(people), from_carol(people)]
+
+    with locked(people.account("users:alice:USD")):
+        assert post_due(0) == 2
+
+    assert [state(one) for one in free] == [("completed", 0, 2)] * 2
+    assert [state(one) for one in locked_out] == [("processing", 1, 1)] * 2
+    assert all(0.3 < waiting_s(one) <= 1 for one in locked_out)
+    assert post_due(0) == 0
+    due_now(*locked_out)
+    assert post_due(0) == 2
+    assert [state(one) for one in locked_out] == [("completed", 1, 2)] * 2
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_each_pause_is_longer_than_the_one_before_and_the_longest_is_a_minute() -> None:
+    shortest, longest = (
+        [pick(posting._backoff(attempt).total_seconds() for _ in range(50)) for attempt in range(1, 9)]
+        for pick in (min, max)
+    )
+    assert all(later > earlier for earlier, later in pairwise(shortest[:6]))
+    assert 0.5 <= shortest[0] <= longest[0] <= 1
+    assert 30 <= shortest[7] <= longest[7] <= 60
+
+
+def test_after_three_attempts_it_has_failed_and_may_be_retried(people: Tenant, impatient: None) -> None:
+    transaction_id = from_alice(people)
+    with locked(people.account("users:alice:USD")):
+        left = []
+        for _ in range(3):
+            due_now(transaction_id)
+            left.append(post_due(0))
+
+    assert left == [0, 0, 1]
+    assert state(transaction_id) == ("failed", 3, 2)
+    shown = people.get(f"{URL}/{transaction_id}").json()
+    contention = failure_shape("contention", 3)
+    assert shown["error"] == {"code": "contention", "detail": contention.detail, "retryable": True}
+    assert events_of(transaction_id) == ["transaction.failed"]
+    told = json.loads(OutboxEvent.objects.get(type="transaction.failed", data__contains=str(transaction_id)).data)
+    assert (told["error"], told["version"], told["entries"]) == (shown["error"], 2, [])
+    assert not QueuedPosting.objects.filter(pk=transaction_id).exists()
+    steps = people.get(f"{URL}/{transaction_id}/history").json()["data"]
+    assert [step["status"] for step in steps] == ["processing", "executing", "failed"]
+    assert people.posted(people.account("users:alice:USD")) == 1000
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_what_takes_too_long_is_cancelled_at_the_server_and_the_culprit_alone_counts(
+    people: Tenant, settings: Any, others: ThreadPoolExecutor
+) -> None:
+    settings.TRANSACTION_TIMEOUT = 0.5
+    culprit, innocent = from_alice(people), from_carol(people)
+    with locked(people.account("users:alice:USD")) as holder:
+        begun = time.monotonic()
+        round_ = others.submit(in_thread, lambda: post_due(0))
+        backend = backend_of_the_poster(holder)
+        assert round_.result() == 1
+        took_s = time.monotonic() - begun
+        still = holder.execute("SELECT count(*) FROM pg_locks WHERE pid = %s AND NOT granted", [backend]).fetchone()
+
+    assert (took_s < 2, still) == (True, (0,))
+    assert state(innocent) == ("completed", 0, 2)
+    assert state(culprit) == ("processing", 1, 1)
+    for _ in range(2):
+        due_now(culprit)
+        with locked(people.account("users:alice:USD")):
+            post_due(0)
+    assert state(culprit) == ("failed", 3, 2)
+    assert Transaction.objects.get(pk=culprit).error_code == "timeout"
+
+
+def test_a_row_that_somebody_holds_keeps_no_other_from_being_posted(
+    people: Tenant, impatient: None, others: ThreadPoolExecutor
+) -> None:
+    """Then not even the attempt can be counted."""
+    held, free = from_alice(people), from_carol(people)
+    with connect("app") as holder:
+        holder.execute("BEGIN")
+        holder.execute("SELECT 1 FROM ledger_transaction WHERE id = %s FOR UPDATE", [held])
+        round_ = others.submit(in_thread, lambda: post_due(0))
+        try:
+            assert wait_until(round_.done, timeout_s=7)
+        finally:
+            holder.execute("COMMIT")
+    assert round_.result() == 1
+    assert state(free)[0] == "completed"
+    assert state(held) == ("processing", 0, 1)
+    emptied()
+    assert state(held) == ("completed", 0, 2)
+
+
+def test_while_the_database_is_away_nobody_s_attempt_is_counted(
+    people: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [from_alice(people), from_carol(people)]
+    asked = []
+
+    def settle(intents: Any) -> Any:
+        asked.append(len(intents))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(posting, "settle", settle)
+        with pytest.raises(OperationalError) as away:
+            post_due(0)
+
+    assert asked == [2]
+    assert failure_code(away.value) == "dependency_down"
+    assert [state(one) for one in ids] == [("processing", 0, 1)] * 2
+    assert post_due(0) == 2
+
+
+def test_a_database_that_goes_away_between_the_round_and_the_single_rows_counts_nobody_s_attempt(
+    people: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [from_alice(people), from_carol(people)]
+    tries = iter([pg.LockNotAvailable("the round"), pg.AdminShutdown("the first row")])
+
+    def commit(*_: Any) -> int:
+        cause = next(tries)
+        raise OperationalError(str(cause)) from cause
+
+    with monkeypatch.context() as patch:
+        patch.setattr(posting, "_commit", commit)
+        with pytest.raises(OperationalError):
+            post_due(0)
+
+    assert [state(one) for one in ids] == [("processing", 0, 1)] * 2
+    assert post_due(0) == 2
+
+
+def test_one_that_the_database_refuses_fails_at_once_and_alone(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    culprit, innocent = from_alice(people), from_carol(people)
+
+    def settle(intents: Any) -> Any:
+        settled = engine.settle(intents)
+        if culprit in {one.id for one in intents}:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 / 0")
+        return settled
+
+    with monkeypatch.context() as patch:
+        patch.setattr(posting, "settle", settle)
+        assert post_due(0) == 2
+
+    assert state(innocent) == ("completed", 0, 2)
+    assert state(culprit) == ("failed", 1, 2)
+    assert people.get(f"{URL}/{culprit}").json()["error"]["code"] == "posting_refused"
+    assert people.get(f"{URL}/{culprit}").json()["error"]["retryable"] is False
+    assert people.posted(people.account("users:alice:USD")) == 1000
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_a_poster_works_in_the_isolation_that_is_asked_for_beside_other_bookings(
+    people: Tenant, settings: Any, others: ThreadPoolExecutor
+) -> None:
+    settings.LEDGER_ISOLATION = "serializable"
+    ids = accepted([intent(people, amount_minor=1) for _ in range(60)])
+
+    def book() -> None:
+        for _ in range(30):
+            while not book_one():
+                pass
+
+    def book_one() -> bool:
+        with suppress(PostingContended):
+            return bool(people.move("users:alice:USD", "users:bob:USD", "0.01"))
+        return False
+
+    def post() -> None:
+        while QueuedPosting.objects.filter(pk__in=ids).exists():
+            post_due(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(posting, "ROUND_SIZE_MAX", 5)
+        for one in [others.submit(in_thread, work) for work in (book, book, post)]:
+            one.result()
+
+    assert statuses(people) == {"completed": 120}
+    assert people.posted(people.account("users:bob:USD")) == 1120
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_a_serializable_poster_that_waited_sees_what_the_other_booked(
+    people: Tenant, settings: Any, others: ThreadPoolExecutor
+) -> None:
+    """It began before the other's commit: its first try conflicts, its second finds too little money."""
+    transaction_id = accepted([intent(people, amount_minor=600)])[0]
+    with locked(people.account("users:alice:USD")) as holder:
+        other = others.submit(in_thread, lambda: people.move("users:alice:USD", "users:bob:USD", "6.00"))
+        assert wait_until(lambda: waiting_for_locks() == 1, timeout_s=4)
+        settings.LEDGER_ISOLATION = "serializable"
+        round_ = others.submit(in_thread, lambda: post_due(0))
+        assert wait_until(lambda: waiting_for_locks() == 2, timeout_s=4)
+        modes = {mode for (mode,) in holder.execute("SELECT mode FROM pg_locks").fetchall()}
+        holder.execute("COMMIT")
+        assert other.result().transaction.status == "completed"
+        assert round_.result() == 1
+
+    assert "SIReadLock" in modes
+    assert state(transaction_id) == ("failed", 0, 2)
+    assert Transaction.objects.get(pk=transaction_id).error_code == "insufficient_funds"
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_what_is_not_due_is_not_posted(people: Tenant) -> None:
+    later = accepted([intent(people, execute_at=now() + timedelta(hours=1))])[0]
+    assert post_due(0) == 0
+    assert state(later) == ("processing", 0, 1)
+
+
+def test_a_message_posts_until_nothing_has_been_due_for_a_while(
+    people: Tenant, monkeypatch: pytest.MonkeyPatch, others: ThreadPoolExecutor
+) -> None:
+    monkeypatch.setattr(actors, "IDLE_S", 0.5)
+    first = from_alice(people)
+    message = others.submit(in_thread, lambda: actors.post_accepted.fn(0))
+    assert wait_until(lambda: state(first)[0] == "completed", timeout_s=5)
+
+    second = from_alice(people)
+
+    assert wait_until(lambda: state(second)[0] == "completed", timeout_s=0.4)
+    actors.post_accepted.fn(0)  # this process has a poster there: it returns at once
+    assert not message.done()
+    message.result()
+
+
+def test_a_message_leaves_a_lane_to_the_poster_of_another_process(people: Tenant) -> None:
+    transaction_id = from_alice(people)
+    with connect("app") as another:
+        another.execute("BEGIN")
+        another.execute(LANE)
+        actors.post_accepted.fn(0)
+        assert state(transaction_id) == ("processing", 0, 1)
+
+
+def test_the_schedule_pokes_for_what_is_due_and_for_nothing_else(
+    people: Tenant, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.POSTING_LANES = 2
+    poked: list[int] = []
+    monkeypatch.setattr(actors.post_accepted, "send", poked.append)
+    later = accepted([intent(people, execute_at=now() + timedelta(hours=1))])[0]
+    actors.poke_posters()
+    assert poked == []
+
+    due_now(later)
+    actors.poke_posters()
+
+    assert poked == [0, 1]
