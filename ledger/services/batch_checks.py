@@ -1,0 +1,105 @@
+"""What a batch has to be before any of its items is looked at; what breaks a rule here is refused as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from config.runtime.errors import DomainError, Invalid, Kind
+from ledger.domain.batches import BatchMode
+from ledger.services.transactions import Submission
+
+ITEMS_MAX = 1_000
+ITEMS_ASYNC_MAX = 10_000
+GROUP_SIZE_MAX = 1_000
+
+
+class BatchEmpty(Invalid):
+    """A batch has at least one item."""
+
+    code = "batch_empty"
+
+
+class BatchTooLarge(Invalid):
+    """A batch has at most 1,000 items; one in mode `partial` at most 10,000."""
+
+    code = "batch_too_large"
+
+
+class ItemKeyRepeated(Invalid):
+    """Another item, or the batch itself, has the same idempotency key."""
+
+    code = "item_key_repeated"
+
+
+class GroupInAtomicBatch(Invalid):
+    """All items of an atomic batch are booked together: it has no groups."""
+
+    code = "group_in_atomic_batch"
+
+
+class GroupTooLarge(Invalid):
+    """A group has at most 1,000 items."""
+
+    code = "group_too_large"
+
+
+class ExecuteAtInBatch(Invalid):
+    """What is to be executed later is sent on its own, not in a batch."""
+
+    code = "execute_at_in_batch"
+
+
+class BatchRefused(DomainError):
+    """The batch is atomic and some of its items cannot be booked: none of it was applied."""
+
+    kind, code = Kind.INVALID, "batch_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An item that is no transaction: what is wrong with it, and the group that it names."""
+
+    refusal: Invalid
+    group: str | None = None
+
+
+Item = Submission | Unreadable
+
+
+def check_size(count: int, *, mode: BatchMode, is_dry: bool = False) -> None:
+    """Refuse a batch without items, or with too many: one that is answered at once fits into one round.
+
+    Raises:
+        BatchEmpty, BatchTooLarge
+    """
+    size_max = ITEMS_ASYNC_MAX if mode is BatchMode.PARTIAL and not is_dry else ITEMS_MAX
+    if not count:
+        raise BatchEmpty.at("/items")
+    if count > size_max:
+        raise BatchTooLarge.at("/items", detail=f"The batch has {count} items; this one may have {size_max}.")
+
+
+def check_items(items: Sequence[Item], *, mode: BatchMode, key: str) -> None:
+    """Refuse keys that repeat, and groups where they cannot be; `key` is the batch's own.
+
+    Raises:
+        ItemKeyRepeated, GroupInAtomicBatch, GroupTooLarge
+    """
+    seen, sizes = {key}, Counter[str]()
+    for index, item in enumerate(items):
+        if isinstance(item, Submission) and item.idempotency_key is not None:
+            if item.idempotency_key in seen:
+                raise ItemKeyRepeated.at(f"/items/{index}/idempotency_key")
+            seen.add(item.idempotency_key)
+        if item.group is not None:
+            _check_group(index, item.group, sizes, mode)
+
+
+def _check_group(index: int, group: str, sizes: Counter[str], mode: BatchMode) -> None:
+    if mode is BatchMode.ATOMIC:
+        raise GroupInAtomicBatch.at(f"/items/{index}/group")
+    sizes[group] += 1
+    if sizes[group] > GROUP_SIZE_MAX:
+        raise GroupTooLarge.at(f"/items/{index}/group")
