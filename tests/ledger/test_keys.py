@@ -32,7 +32,15 @@ OPERATIONS = [
     ("POST", "/v2/transactions", "transactions:write"),
     ("GET", "/v2/transactions/{id}", "transactions:read"),
     ("GET", "/v2/transactions/{id}/history", "transactions:read"),
+    ("GET", "/v2/transactions/{id}/status", "transactions:read"),
+    ("POST", "/v2/transactions/batch", "transactions:write"),
+    ("GET", "/v2/batches", "transactions:read"),
+    ("GET", "/v2/batches/{id}", "transactions:read"),
+    ("GET", "/v2/batches/{id}/items", "transactions:read"),
+    ("POST", "/v2/transactions/{id}/retry", "transactions:write"),
+    ("POST", "/v2/batches/{id}/retry", "transactions:write"),
     ("GET", "/v2/receipts/RCP-20261121-0ECGYS6XK1J9JC6DR23KP3", "transactions:read"),
+    ("GET", "/v2/receipts/RCP-20261121-0ECGYS6XK1J9JC6DR23KP3/transaction", "transactions:read"),
 ]
 UNKNOWN_ID = "01a00000-0000-7000-8000-000000000000"
 

@@ -1,0 +1,104 @@
+"""`manage.py reprocess_transactions`: have what failed for a passing reason posted again (spec 003)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError, CommandParser
+from tqdm import tqdm
+
+from config.runtime.batching import QueueFull
+from config.runtime.clock import now
+from ledger.actors import wake_posters
+from ledger.domain.states import Status
+from ledger.management.reporting import ReportCommand, client_named
+from ledger.services.retry import STAFF_CODES, Selection, count_by_code, reprocess, select
+
+_ACTOR = "command:reprocess_transactions"
+_AGO = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def _moment(text: str) -> datetime:
+    """Read `2026-11-21T10:00:00Z`, a date, or `90m`, `24h`, `7d` ago."""
+    ago = _AGO.fullmatch(text)
+    if ago:
+        return now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: 2026-11-21T10:00:00Z, 2026-11-21, 24h or 7d") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Command(ReportCommand):
+    help = (
+        "Puts failed transactions back into the posting queue, those included that are parked after five attempts, or "
+        "makes those that wait for their next attempt due at once. What a business rule refused is never tried again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--since", type=_moment, required=True, help="created from then on: a time, or 24h, 7d ago")
+        parser.add_argument(
+            "--status",
+            choices=[Status.FAILED.value, Status.PROCESSING.value],
+            default=Status.FAILED.value,
+            help="failed (default), or processing: those between two attempts",
+        )
+        parser.add_argument("--code", choices=sorted(STAFF_CODES), help="failed with this error code alone")
+        parser.add_argument("--client", help="of this client alone")
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+    def report(self, options: Mapping[str, Any]) -> None:
+        status = Status(options["status"])
+        if options["code"] and status is not Status.FAILED:
+            raise CommandError("--code goes with --status failed: what is processing has no error.")
+        selection = Selection(
+            since=options["since"],
+            status=status,
+            codes={options["code"]} if options["code"] else STAFF_CODES,
+            client_id=None if options["client"] is None else client_named(options["client"]).pk,
+        )
+        found = count_by_code(selection)
+        done = 0 if options["dry_run"] else self._reprocess(selection, found, hidden=options["json"])
+        if options["json"]:
+            self.write_json({"found": found.total(), "codes": dict(found), "requeued": done})
+        else:
+            self._write(found, done, dry_run=options["dry_run"])
+
+    def _reprocess(self, selection: Selection, found: Counter[str], *, hidden: bool) -> int:
+        done = 0
+        try:
+            for ids in _with_bar(select(selection), found.total(), hidden=hidden):
+                done += len(reprocess(ids, status=selection.status, actor=_ACTOR, now=now()))
+        except QueueFull as error:
+            raise CommandError(
+                f"The posting queue is full; {done:,} of {found.total():,} are in it. Run it again in a while."
+            ) from error
+        finally:
+            if done:
+                wake_posters()
+        return done
+
+    def _write(self, found: Counter[str], done: int, *, dry_run: bool) -> None:
+        for code, count in sorted(found.items()):
+            self.stdout.write(f"{code or 'between attempts':<24}{count:>10,}")
+        if dry_run:
+            self.stdout.write(f"{found.total():,} would be posted again. Without --dry-run they are.")
+        else:
+            self.stdout.write(f"{done:,} of {found.total():,} are on their way.")
+
+
+def _with_bar(chunks: Iterator[Sequence[UUID]], total: int, *, hidden: bool) -> Iterator[Sequence[UUID]]:
+    with tqdm(total=total, unit="tx", disable=hidden or not sys.stderr.isatty()) as bar:
+        for ids in chunks:
+            yield ids
+            bar.update(len(ids))
