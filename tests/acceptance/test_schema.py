@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ledger.services.posting import post_due
 from tests.acceptance.server import Server
 from tests.people import Tenant
 
@@ -24,7 +25,7 @@ allow-x00 = false
 deterministic = true
 
 [checks]
-positive_data_acceptance.expected-statuses = [200, 201, 404, 409, 422]
+positive_data_acceptance.expected-statuses = [200, 201, 202, 207, 404, 409, 422]
 """
 
 
@@ -32,11 +33,15 @@ def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path
     alice, bob = bank.person("alice", holding="50.00"), bank.person("bob")
     moved = bank.move(alice.path, bob.path, "1.00").transaction
     transfer = {"type": "transfer", "debit_account": alice.path, "credit_account": bob.path, "currency": "USD"}
+    sent = {"mode": "partial", "items": [transfer | {"amount": "1.00"}]}
+    batch = bank.post("/v2/transactions/batch", sent).json()["id"]
     examples = {
         "/v2/accounts": {"path": "users:carol:USD", "kind": "liability", "currency": "USD"},
         "/v2/transactions": transfer | {"amount": "2.00"},
         "/v2/accounts/{id}": str(alice.id),
+        "/v2/transactions/batch": {"mode": "atomic", "items": [transfer | {"amount": "1.00"}]},
         "/v2/transactions/{id}": str(moved.id),
+        "/v2/batches/{id}": batch,
         "/v2/receipts/{code}": moved.receipt_code,
     }
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
@@ -57,6 +62,8 @@ def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path
         )
 
     assert asked.returncode == 0, asked.stdout + asked.stderr
+    while post_due(0):
+        pass
     assert bank.posted(bob) >= 300  # not only noise was sent
 
 

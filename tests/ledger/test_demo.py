@@ -170,7 +170,7 @@ def test_the_three_lines_work_exactly_as_printed(database, output, port):
     assert before["posted"] == "1000000.00"
     assert (first["status"], first["amount"], first["id"]) == ("completed", "10.00", second["id"])
     assert after["posted"] == "999990.00"
-    assert shown["description"] == "Savings"
+    assert (shown["status"], shown["version"]) == ("completed", 1)
 
 
 def shell(line: str) -> Any:
@@ -181,9 +181,8 @@ def shell(line: str) -> Any:
 @contextmanager
 def serving(database: str, port: int) -> Iterator[None]:
     """Serve as `up` does, as long as the block lasts."""
-    options = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "granian", *options, "config.wsgi:application"],
+        [sys.executable, "-m", "config.web", "--host", "127.0.0.1", "--port", str(port)],
         cwd=ROOT,
         env=environment(database),
         stdout=subprocess.DEVNULL,
