@@ -17,14 +17,22 @@ from config.runtime.arrays import numbers
 from config.runtime.database import raw_cursor
 from ledger.domain.balances import Sums
 
-READ_BALANCES = """
+# The order makes two rounds that share accounts wait for one another instead of dead-locking.
+LOCK_BALANCES = """
 SELECT account_id, sign, posted_debits, posted_credits, pending_debits, pending_credits, floor, ceiling, version,
     last_posted_at
 FROM ledger_balance
 WHERE account_id = ANY(%s::bigint[])
+ORDER BY account_id
+FOR NO KEY UPDATE
 """
-# The order makes two rounds that share accounts wait for one another instead of dead-locking.
-LOCK_BALANCES = f"{READ_BALANCES}ORDER BY account_id\nFOR NO KEY UPDATE\n"
+READ_BALANCES = """
+SELECT b.account_id, b.sign, b.posted_debits, b.posted_credits, b.pending_debits, b.pending_credits, b.floor, b.ceiling,
+    b.version, b.last_posted_at, a.status, a.frozen
+FROM ledger_balance b
+JOIN ledger_account a ON a.id = b.account_id
+WHERE b.account_id = ANY(%s::bigint[])
+"""
 
 # Every wait for a lock has an end; what waits longer is refused and may be repeated.
 # A client that vanishes in the middle of a round gives its locks back.
@@ -96,11 +104,18 @@ def ask_for_balances(locks: Cursor, states: Cursor, account_ids: Iterable[int]) 
     states.execute(NOT_PLAIN_ACTIVE, [ordered])
 
 
-def ask_about_balances(sums: Cursor, states: Cursor, account_ids: Iterable[int]) -> None:
-    """Send the same questions without locking; `locked_balances` reads their answers, which are of a moment ago."""
-    ordered = numbers(sorted(account_ids))
-    sums.execute(READ_BALANCES, [ordered])
-    states.execute(NOT_PLAIN_ACTIVE, [ordered])
+def ask_about_balances(cursor: Cursor, account_ids: Iterable[int]) -> None:
+    """Ask for the same without locking, in a pipeline if there is one; `read_balances` reads what stood then."""
+    cursor.execute(READ_BALANCES, [numbers(sorted(account_ids))])
+
+
+def read_balances(cursor: Cursor) -> dict[int, Sums]:
+    """Return the sums by account id, with the states of the accounts."""
+    found: dict[int, Sums] = {}
+    for *row, status, frozen in cursor:
+        sums = found[row[0]] = _sums(*row)
+        sums.status, sums.frozen = status, frozen
+    return found
 
 
 def locked_balances(locks: Cursor, states: Cursor) -> dict[int, Sums]:

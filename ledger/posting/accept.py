@@ -17,9 +17,9 @@ from config.runtime.errors import DomainError
 from ledger.domain.balances import Side, Sums
 from ledger.domain.states import Status
 from ledger.errors import AcceptTimeout, failure_of
-from ledger.locks import ask_about_balances, ask_for_keys, locked_balances
+from ledger.locks import ask_about_balances, ask_for_keys, read_balances
 from ledger.posting.attempts import repeated
-from ledger.posting.engine import CLOCK, ask_for_known, known_keys, refused
+from ledger.posting.engine import ask_for_known, known_keys, refused
 from ledger.posting.intents import Intent, Outcome
 from ledger.posting.judge import Judged, Key, TakenKey, replay
 from ledger.posting.queue import QUEUE, Room
@@ -28,8 +28,9 @@ from ledger.posting.shape import transaction_shape
 from ledger.posting.write import write_accepted
 
 # Short, since a group waits with the one that has to: a key that is in another request's hands is waited for alone.
-SET_ACCEPT_TIMEOUTS = """
-SELECT set_config('lock_timeout', '500ms', true), set_config('idle_in_transaction_session_timeout', '10s', true)
+BEGIN_ACCEPTING = """
+SELECT clock_timestamp(), set_config('lock_timeout', '500ms', true),
+    set_config('idle_in_transaction_session_timeout', '10s', true)
 """
 
 
@@ -87,17 +88,14 @@ def _commit(intents: Sequence[Intent]) -> list[Outcome]:
 def _look(intents: Sequence[Intent]) -> tuple[dict[int, Sums], dict[Key, TakenKey], Room, datetime]:
     account_ids = {account.id for intent in intents for account in intent.accounts}
     keyed = [intent.key for intent in intents if intent.key is not None]
-    with raw_cursor() as balances, raw_cursor() as states, raw_cursor() as keys, raw_cursor() as queue:
-        with raw_cursor() as clock, pipeline():
-            clock.execute(SET_ACCEPT_TIMEOUTS)
-            ask_for_keys(keys, shared=keyed)
-            ask_for_known(keys, keyed)
-            ask_about_balances(balances, states, account_ids)
-            is_asked = QUEUE.ask(queue, len(intents))
-            clock.execute(CLOCK)
-            room = QUEUE.room(queue if is_asked else None)
-            (now,) = clock.fetchall()[0]
-        return locked_balances(balances, states), known_keys(keys), room, now
+    with raw_cursor() as begun, raw_cursor() as balances, raw_cursor() as keys, raw_cursor() as queue, pipeline():
+        begun.execute(BEGIN_ACCEPTING)
+        ask_for_keys(keys, shared=keyed)
+        ask_for_known(keys, keyed)
+        ask_about_balances(balances, account_ids)
+        is_asked = QUEUE.ask(queue, len(intents))
+        room = QUEUE.room(queue if is_asked else None)
+        return read_balances(balances), known_keys(keys), room, begun.fetchall()[0][0]
 
 
 def _sort(

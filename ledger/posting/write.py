@@ -9,13 +9,11 @@ from typing import Any
 import msgspec
 
 from config.runtime.arrays import blobs, numbers, texts, uuids
-from config.runtime.clock import rfc3339
 from config.runtime.database import pipeline, raw_cursor
 from config.runtime.sql import sql_file
 from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
 from ledger.events.outbox import record_events
-from ledger.posting.intents import Intent
 from ledger.posting.judge import Judged
 from ledger.posting.shape import happened
 
@@ -23,7 +21,7 @@ TRANSACTIONS = sql_file("ledger/posting", "write_transactions")
 JOURNALS = sql_file("ledger/posting", "write_journals")
 HISTORY = sql_file("ledger/posting", "write_history")
 FINISH = sql_file("ledger/posting", "finish_transactions")
-JOIN_QUEUE = sql_file("ledger/posting", "join_queue")
+ACCEPT = sql_file("ledger/posting", "accept")
 LEAVE_QUEUE = sql_file("ledger/posting", "leave_queue")
 
 Both = Sequence[tuple[Judged, TransactionShape]]
@@ -55,12 +53,16 @@ def write_round(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *,
 
 
 def write_accepted(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, accepted_at: datetime) -> None:
-    """Write intents as `processing`, their history and their place in the queue, in one round trip."""
-    with raw_cursor() as cursor, pipeline():
-        both = list(zip(judged, shapes, strict=True))
-        cursor.execute(TRANSACTIONS, _transaction_columns(both) | {"posted_at": accepted_at})
-        cursor.execute(HISTORY, _history_columns(judged) | {"posted_at": accepted_at})
-        cursor.execute(JOIN_QUEUE, _queue_columns([one.intent for one in judged]))
+    """Write intents as `processing`, their history and their place in the queue, in one statement."""
+    columns = _transaction_columns(list(zip(judged, shapes, strict=True)))
+    intents = [one.intent for one in judged]
+    asked = {
+        "actor": texts([intent.actor for intent in intents]),
+        "request_id": texts([intent.request_id for intent in intents]),
+        "trace": texts([intent.trace for intent in intents]),
+    }
+    with raw_cursor() as cursor:
+        cursor.execute(ACCEPT, columns | asked | {"accepted_at": accepted_at})
 
 
 def _transaction_columns(new: Both) -> dict[str, Any]:
@@ -98,18 +100,6 @@ def _outcome_columns(accepted: Sequence[Judged]) -> dict[str, Any]:
         "status": texts([one.status.value for one in accepted]),
         "error_code": texts([one.error_code for one in accepted]),
         "attempts": numbers([one.attempts for one in accepted]),
-    }
-
-
-def _queue_columns(intents: Sequence[Intent]) -> dict[str, Any]:
-    return {
-        "id": uuids([intent.id for intent in intents]),
-        "client_id": numbers([intent.client_id for intent in intents]),
-        "execute_at": texts([None if intent.execute_at is None else rfc3339(intent.execute_at) for intent in intents]),
-        "created_at": texts([rfc3339(intent.created_at) for intent in intents]),
-        "actor": texts([intent.actor for intent in intents]),
-        "request_id": texts([intent.request_id for intent in intents]),
-        "trace": texts([intent.trace for intent in intents]),
     }
 
 

@@ -341,7 +341,9 @@ def test_what_cannot_be_stored_in_time_is_refused_by_name_and_may_be_asked_again
 def test_accepting_ends_in_its_time_whatever_it_waits_for(
     people: Tenant, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accepting, "SET_ACCEPT_TIMEOUTS", "SELECT set_config('lock_timeout', '10s', true)")
+    monkeypatch.setattr(
+        accepting, "BEGIN_ACCEPTING", "SELECT clock_timestamp(), set_config('lock_timeout', '10s', true)"
+    )
     settings.RECEIPT_TIMEOUT = 0.3
     with locked_table("ledger_queuedposting"):
         begun = time.monotonic()

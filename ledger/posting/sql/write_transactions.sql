@@ -1,4 +1,4 @@
--- Intents that are new: judged, or accepted to be judged later.
+-- The judged intents of a round that are new.
 INSERT INTO ledger_transaction (
     id, client_id, idempotency_key, request_hash, receipt_code, type, status, amount_minor, currency_id,
     debit_account_id, credit_account_id, user_id, peer_user_id, reference, description, metadata, error_code,
