@@ -88,12 +88,14 @@ def _commit(intents: Sequence[Intent]) -> list[Outcome]:
 def _look(intents: Sequence[Intent]) -> tuple[dict[int, Sums], dict[Key, TakenKey], Room, datetime]:
     account_ids = {account.id for intent in intents for account in intent.accounts}
     keyed = [intent.key for intent in intents if intent.key is not None]
-    with raw_cursor() as begun, raw_cursor() as balances, raw_cursor() as keys, raw_cursor() as queue, pipeline():
-        begun.execute(BEGIN_ACCEPTING)
-        ask_for_keys(keys, shared=keyed)
-        ask_for_known(keys, keyed)
-        ask_about_balances(balances, account_ids)
-        is_asked = QUEUE.ask(queue, len(intents))
+    with raw_cursor() as begun, raw_cursor() as keys, raw_cursor() as balances, raw_cursor() as queue:
+        with pipeline():
+            begun.execute(BEGIN_ACCEPTING)
+            ask_for_keys(keys, shared=keyed)
+            ask_for_known(keys, keyed)
+            ask_about_balances(balances, account_ids)
+            is_asked = QUEUE.ask(queue, len(intents))
+        # Not before the end of the pipeline: until then a cursor may show the answer to its first statement.
         room = QUEUE.room(queue if is_asked else None)
         return read_balances(balances), known_keys(keys), room, begun.fetchall()[0][0]
 

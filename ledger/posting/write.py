@@ -27,29 +27,22 @@ LEAVE_QUEUE = sql_file("ledger/posting", "leave_queue")
 Both = Sequence[tuple[Judged, TransactionShape]]
 
 
-class MovedByAnother(Exception):
-    """An accepted transaction is not `processing` any more, although its lane was locked: a defect."""
-
-
 def write_round(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, posted_at: datetime) -> None:
     """Write transactions, journals with their lines, history and outbox rows, in one round trip."""
     both = list(zip(judged, shapes, strict=True))
     new = [(one, shape) for one, shape in both if one.intent.accepted is None]
     accepted = [one for one in judged if one.intent.accepted is not None]
     completed = [(one, shape) for one, shape in both if one.journal_id is not None]
-    with raw_cursor() as finished:
-        with raw_cursor() as cursor, pipeline():
-            if new:
-                cursor.execute(TRANSACTIONS, _transaction_columns(new) | {"posted_at": posted_at})
-            if accepted:
-                finished.execute(FINISH, _outcome_columns(accepted) | {"posted_at": posted_at})
-                cursor.execute(LEAVE_QUEUE, {"id": uuids([one.intent.id for one in accepted])})
-            if completed:
-                cursor.execute(JOURNALS, _journal_columns(completed) | {"posted_at": posted_at})
-            cursor.execute(HISTORY, _history_columns(judged) | {"posted_at": posted_at})
-            record_events(cursor, [happened(one, shape) for one, shape in both])
-        if accepted and finished.rowcount != len(accepted):
-            raise MovedByAnother(f"{len(accepted) - finished.rowcount} of {len(accepted)}")
+    with raw_cursor() as cursor, pipeline():
+        if new:
+            cursor.execute(TRANSACTIONS, _transaction_columns(new) | {"posted_at": posted_at})
+        if accepted:
+            cursor.execute(FINISH, _outcome_columns(accepted) | {"posted_at": posted_at})
+            cursor.execute(LEAVE_QUEUE, {"id": uuids([one.intent.id for one in accepted])})
+        if completed:
+            cursor.execute(JOURNALS, _journal_columns(completed) | {"posted_at": posted_at})
+        cursor.execute(HISTORY, _history_columns(judged) | {"posted_at": posted_at})
+        record_events(cursor, [happened(one, shape) for one, shape in both])
 
 
 def write_accepted(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, accepted_at: datetime) -> None:

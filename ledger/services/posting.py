@@ -69,6 +69,7 @@ class _Due(NamedTuple):
     batch_index: int | None
     version: int
     attempts: int
+    status: str
     actor: str
     request_id: str
     trace: str
@@ -183,7 +184,9 @@ def _due(lane: int, only: Collection[UUID] | None = None) -> list[_Due]:
     chosen = None if only is None else uuids(only)
     parameters = {"lane": lane, "lanes": settings.POSTING_LANES, "only": chosen, "size": ROUND_SIZE_MAX}
     with raw_cursor() as cursor:
-        return [_Due(*row) for row in cursor.execute(CLAIM, parameters)]
+        rows = [_Due(*row) for row in cursor.execute(CLAIM, parameters)]
+    # (One that is not `processing` has lost its way into the queue; verify_ledger names it.)
+    return [row for row in rows if row.status == Status.PROCESSING]
 
 
 def _count_attempt(lane: int, transaction_id: UUID, code: str) -> int:
