@@ -34,6 +34,7 @@ class Contender:
         else:
             answer = self._answers.readline()
         if not answer:
+            self._process.wait(10)  # it has closed its end before it says why
             raise RuntimeError(f"The contender ended:\n{self._log.read_text(errors='replace')[-3000:]}")
         figures: dict[str, Any] = json.loads(answer)
         return figures

@@ -35,13 +35,13 @@ def scratch_database(name: str, *, template: str | None = None) -> Iterator[str]
     database = f"{PREFIX}{name}"
     copied = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
     with _maintenance() as owner:
-        owner.execute(_drop(database))
+        _drop(owner, database)
         owner.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)) + copied)
     try:
         yield database
     finally:
         with _maintenance() as owner:
-            owner.execute(_drop(database))
+            _drop(owner, database)
 
 
 @contextmanager
@@ -60,8 +60,17 @@ def _maintenance() -> psycopg.Connection:
     return psycopg.connect(owner_url("postgres"), autocommit=True)
 
 
-def _drop(database: str) -> sql.Composed:
-    return sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+def _drop(owner: psycopg.Connection, database: str) -> None:
+    """Drop a database, whoever is still there.
+
+    Without FORCE the server sends its autovacuum away and waits for those who leave; with it, it asks us for the right
+    to end a process of its own.
+    """
+    statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database))
+    try:
+        owner.execute(statement)
+    except psycopg.errors.ObjectInUse:
+        owner.execute(statement + sql.SQL(" WITH (FORCE)"))
 
 
 def _named(url: str, database: str) -> str:

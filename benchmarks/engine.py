@@ -1,4 +1,4 @@
-"""The posting engine beside plain SQL, itself without its guards, and django-hordak."""
+"""The posting engine beside plain SQL, itself without its guards, one function call a transfer, and django-hordak."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from benchmarks.peers import hordak_python
 from benchmarks.procs import cpu_s, per_item_ms, postgres_pid
 
 PLAIN = "benchmarks.contenders.plain"
+ONE_CALL = "benchmarks.contenders.one_call"
 HORDAK = "benchmarks.contenders.hordak"
 SIZES = (1, 50, 1000)
 WARM_UP_S = 0.3
@@ -38,6 +39,7 @@ ARMS = (
     Arm("services", "engine", "services"),
     Arm("engine, no guards", "unguarded", "engine"),
     Arm("plain SQL", "plain", "plain SQL"),
+    Arm("one function call", "one_call", "one call", sizes=(1,)),
     Arm("hordak bulk_create", "hordak", "hordak bulk_create"),
     Arm("hordak transfer_to", "hordak", "hordak transfer_to", sizes=(1,)),
 )
@@ -51,6 +53,7 @@ def run(options: Options) -> Iterator[Table]:
             "engine": _start(stack, "engine", python, OURS, options, template=books),
             "unguarded": _start(stack, "unguarded", python, OURS, options, template=books, sql="without_guards"),
             "plain": _start(stack, "plain", python, PLAIN, options, template=books, sql="plain_tables"),
+            "one_call": _start(stack, "one_call", python, ONE_CALL, options, sql="one_call"),
             "hordak": _start(stack, "hordak", hordak_python(), HORDAK, options),
         }
         server = postgres_pid(owner_url())

@@ -13,7 +13,7 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 ANSWER_WITHIN_S = 30.0
 RECEIVE_BYTES = 65_536
 BROKEN = 0  # stands for the status where the connection ended before the answer
+
+Stop = Callable[[], bool]
 
 
 class TargetRefusedError(ValueError):
@@ -71,6 +73,10 @@ class Load:
         return len(self.latencies_s) / self.seconds
 
 
+def _never() -> bool:
+    return False
+
+
 class Generator:
     """Holds `connections` to one target. What `requests` yields is sent as it is: one whole request each."""
 
@@ -80,20 +86,30 @@ class Generator:
         self._busy: dict[int, _Connection] = {}
         self._load = Load()
 
-    def closed_loop(self, *, seconds: float) -> Load:
-        """Keep every connection busy for so long, then wait for the last answers."""
+    @property
+    def statuses(self) -> Counter[int]:
+        """Of the answers so far, while a loop runs."""
+        return self._load.statuses
+
+    def closed_loop(self, *, seconds: float, stop: Stop = _never) -> Load:
+        """Keep every connection busy for so long, or until `stop()`, then wait for the last answers."""
         cpu_begun, begun = time.process_time(), time.perf_counter()
         until = begun + seconds
-        while (now := time.perf_counter()) < until:
+        while (now := time.perf_counter()) < until and not stop():
             while self._idle:
                 self._send(due=now)
             self._receive(timeout_s=ANSWER_WITHIN_S)
         return self._finish(begun, cpu_begun)
 
-    def open_loop(self, *, per_s: float, seconds: float) -> Load:
-        """Send `per_s` requests a second, evenly spread, whatever becomes of them; then wait for the last answers."""
+    def open_loop(self, *, per_s: float, seconds: float, stop: Stop = _never) -> Load:
+        """Send `per_s` requests a second, evenly spread, whatever becomes of them; then wait for the last answers.
+
+        It takes so many seconds, or less if `stop()` says so.
+        """
         cpu_begun, begun = time.process_time(), time.perf_counter()
         for number in range(round(per_s * seconds)):
+            if stop():
+                break
             due = begun + number / per_s
             while (left_s := due - time.perf_counter()) > 0 or not self._idle:
                 self._receive(timeout_s=left_s if self._idle else ANSWER_WITHIN_S)

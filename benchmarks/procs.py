@@ -19,6 +19,7 @@ from benchmarks.harness import ROOT
 
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_s(root: int | None) -> float | None:
@@ -28,17 +29,39 @@ def cpu_s(root: int | None) -> float | None:
     """
     if root is None or not PROC.joinpath("self/stat").exists():
         return None
+    # utime, stime, and those of waited-for children
+    return sum(sum(map(int, fields[11:15])) for _, fields in _tree(root)) / TICKS_PER_S
+
+
+def own_mb(root: int | None) -> float | None:
+    """Return the memory that a process and its living descendants share with nobody, in MB; None as for `cpu_s`."""
+    if root is None or not PROC.joinpath("self/stat").exists():
+        return None
+    pages = 0
+    for process, _ in _tree(root):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            _, resident, shared, *_ = map(int, (PROC / str(process) / "statm").read_text().split())
+            pages += resident - shared
+    return pages * PAGE_BYTES / 1e6
+
+
+def children(parent: int) -> list[int]:
+    """Return the living children of a process."""
+    return [process for process, fields in _stats() if int(fields[1]) == parent and fields[0] != "Z"]
+
+
+def _tree(root: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield a process and its descendants, with what /proc says of each from the third field of `stat` on."""
     children: dict[int, list[int]] = defaultdict(list)
-    ticks: dict[int, int] = {}
-    for process, fields in _stats():
+    known = dict(_stats())
+    for process, fields in known.items():
         children[int(fields[1])].append(process)
-        ticks[process] = sum(map(int, fields[11:15]))  # utime, stime, and those of waited-for children
-    found, todo = 0, [root]
+    todo = [root]
     while todo:
         process = todo.pop()
-        found += ticks.get(process, 0)
+        if process in known:
+            yield process, known[process]
         todo += children[process]
-    return found / TICKS_PER_S
 
 
 def per_item_ms(before: float | None, after: float | None, items: int) -> float | None:

@@ -1,4 +1,5 @@
-"""Our engine, called as the services call it (`engine`) and through the service of batches (`services`).
+"""Our engine, called as the services call it (`engine`) and through the service of batches (`services`); what `accept`
+takes in, 50 a commit as the web does at most, `drain` posts as a worker does.
 
 With the argument `open` it opens the accounts instead: a client's 10,000 wallets, funded, that may not go below zero.
 """
@@ -20,14 +21,18 @@ from config.runtime.clock import now  # noqa: E402
 from config.runtime.ids import uuid7  # noqa: E402
 from ledger.clients.models import Client, Tier  # noqa: E402
 from ledger.clients.services import create_client  # noqa: E402
+from ledger.models import QueuedPosting  # noqa: E402
+from ledger.posting.accept import accept  # noqa: E402
 from ledger.posting.engine import ROUND_SIZE_MAX, post  # noqa: E402
 from ledger.posting.intents import Intent, Outcome  # noqa: E402
 from ledger.queries.accounts import find_accounts  # noqa: E402
 from ledger.services.accounts import Opening, open_accounts  # noqa: E402
+from ledger.services.posting import post_due  # noqa: E402
 from ledger.services.transactions import Submission, Submitted, submit_transactions  # noqa: E402
 
 CASH = "cash:USD"
 FUNDS = "1000000.00"
+LANE = 0
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -77,6 +82,8 @@ def ways() -> dict[str, Way]:
     return {
         "engine": Way(intents, post, _check_posted),
         "services": Way(submissions, lambda prepared: _submit(client_id, prepared), _check_submitted),
+        "accept": Way(intents, accept, _check_accepted),
+        "drain": Way(len, _drain, _check_drained),
     }
 
 
@@ -98,6 +105,24 @@ def _submit(client_id: int, submissions: Sequence[Submission]) -> list[Any]:
 
 def _check_posted(outcomes: Sequence[Outcome]) -> None:
     assert all(one.transaction is not None and one.transaction.status == "completed" for one in outcomes)
+
+
+def _check_accepted(outcomes: Sequence[Outcome]) -> None:
+    assert all(one.transaction is not None and one.transaction.status == "processing" for one in outcomes)
+
+
+def _drain(expected: int) -> tuple[int, int]:
+    """Post all that waits; return how many that should have been, and how many it was."""
+    drained = 0
+    while count := post_due(LANE):
+        drained += count
+    return expected, drained
+
+
+def _check_drained(counts: tuple[int, int]) -> None:
+    expected, drained = counts
+    assert drained == expected, f"{drained} of {expected}"
+    assert not QueuedPosting.objects.exists()
 
 
 def _check_submitted(results: Sequence[Any]) -> None:

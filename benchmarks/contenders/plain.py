@@ -137,6 +137,9 @@ class Plain:
             "metadata": texts(["{}"] * size),
             "error_code": nothing,
             "effective_at": texts([posted_at] * size),
+            "execute_at": nothing,
+            "batch_id": nothing,
+            "batch_index": nothing,
             "created_at": texts([posted_at] * size),
             "posted_at": posted_at,
         }
@@ -189,13 +192,13 @@ def _history(prepared: dict[str, list[Any]], posted_at: str) -> dict[str, Any]:
     size = len(prepared["ids"])
     return {
         "transaction_id": uuids(prepared["ids"]),
+        "from_status": texts([None] * size),
         "to_status": texts(["completed"] * size),
         "amount_minor": numbers(prepared["amounts"]),
         "actor": texts(["key:BENCH000"] * size),
         "reason": texts([""] * size),
         "request_id": texts([""] * size),
         "posted_at": posted_at,
-        "executing_at": posted_at,
     }
 
 

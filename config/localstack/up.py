@@ -22,7 +22,7 @@ _READY_WITHIN_S = 90
 
 # Benchmarks start the web in the same way.
 WEB = "-m config.web --host {host} --port {port} --workers 2 --blocking-threads 32 --backlog 1024 --log-level error"
-_PROCESSES = {
+PROCESSES = {
     "worker": "-m config.worker",
     "schedule": "manage.py run_schedule",
     "web": WEB,
@@ -40,7 +40,7 @@ def up(port: int) -> int:
     """
     stack = Stack(DIRECTORY, PROFILES["up"])
     stack.claim("dev.py up")
-    for name in _PROCESSES:
+    for name in PROCESSES:
         end_orphan(DIRECTORY / f"{name}.pid", signal.SIGTERM)
     if not is_free(port):
         raise StackError(
@@ -79,7 +79,7 @@ def _serve(stack: Stack, port: int) -> int:
 
 
 def _start_processes(supervisor: Supervisor, port: int) -> None:
-    for name, arguments in _PROCESSES.items():
+    for name, arguments in PROCESSES.items():
         env = {**_ENDING, **environment(DIRECTORY, name, os.environ), "PYTHONUNBUFFERED": "1"}
         filled = [sys.executable, *(word.format(host=HOST, port=port) for word in arguments.split())]
         supervisor.start(name, filled, cwd=ROOT, env=env, grace_s=_END_WITHIN_S)

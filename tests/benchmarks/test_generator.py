@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.generator import BROKEN, Generator, Load, Target, TargetRefusedError, target_of
 
 GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -102,6 +102,22 @@ def test_the_rate_is_held_whatever_the_connections() -> None:
     assert 0 < load.cpu_s < load.seconds
 
 
+@pytest.mark.parametrize("loop", ["closed", "open"])
+def test_a_loop_ends_when_it_is_told_to_and_with_all_its_answers(loop: str) -> None:
+    with serving(lambda _, client: client.sendall(OK)) as (target, numbers), generating(target) as generator:
+
+        def enough() -> bool:
+            return generator.statuses[200] >= 20
+
+        if loop == "closed":
+            load = generator.closed_loop(seconds=30, stop=enough)
+        else:
+            load = generator.open_loop(per_s=200, seconds=30, stop=enough)
+
+    assert 20 <= load.statuses[200] == len(numbers) < 40
+    assert load.seconds < 5
+
+
 def test_statuses_are_counted_and_broken_connections_are_opened_anew() -> None:
     def answer(number: int, client: socket.socket) -> None:
         if number % 3 == 2:
@@ -154,4 +170,4 @@ def test_an_unknown_benchmark_is_a_plain_error(capsys: pytest.CaptureFixture[str
 
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "There is no benchmark moon. There are: engine, http, generator, reads.\n"
+    assert printed.err == f"There is no benchmark moon. There are: {', '.join(BENCHMARKS)}.\n"
