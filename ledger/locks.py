@@ -39,6 +39,13 @@ WHERE b.account_id = ANY(%s::bigint[])
 SET_LOCK_TIMEOUT = """
 SELECT set_config('lock_timeout', '5s', true), set_config('idle_in_transaction_session_timeout', '10s', true)
 """
+# A poster can come again, and while it waits for one account it keeps those it has from everybody else.
+ROUND_PATIENCE = """
+SELECT set_config('lock_timeout', '1s', true), set_config('idle_in_transaction_session_timeout', '10s', true)
+"""
+ALONE_PATIENCE = """
+SELECT set_config('lock_timeout', '200ms', true), set_config('idle_in_transaction_session_timeout', '10s', true)
+"""
 
 # A statement of its own, after the locks: one that waited for a lock would still show the state from before its wait.
 NOT_PLAIN_ACTIVE = """

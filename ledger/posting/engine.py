@@ -124,9 +124,14 @@ def isolate() -> None:
             cursor.execute(SERIALIZABLE)
 
 
-def settle(intents: Sequence[Intent], *, alone: Key | None = None, before: Before | None = None) -> Settled:
-    """Lock, judge and write. Call inside a database transaction that has locked nothing else but keys or a lane."""
-    balances, taken, posted_at = _lock_and_look(intents, alone)
+def settle(
+    intents: Sequence[Intent], *, alone: Key | None = None, before: Before | None = None, patience: str | None = None
+) -> Settled:
+    """Lock, judge and write. Call inside a database transaction that has locked nothing else but keys or a lane.
+
+    `patience` is the statement that bounds the wait for a lock, if another than five seconds.
+    """
+    balances, taken, posted_at = _lock_and_look(intents, alone, patience or SET_LOCK_TIMEOUT)
     if before is not None:
         before()
     verdicts = judge(intents, balances, taken)
@@ -162,22 +167,24 @@ def _answer(intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool) 
 
 
 def _lock_and_look(
-    intents: Sequence[Intent], alone: Key | None
+    intents: Sequence[Intent], alone: Key | None, patience: str
 ) -> tuple[dict[int, Sums], dict[Key, TakenKey], datetime]:
     account_ids = {account.id for intent in intents for account in (intent.debit, intent.credit)}
     keyed = [intent.key for intent in intents if intent.key is not None]
     asked_at = time.perf_counter()
     with raw_cursor() as locks, raw_cursor() as states, raw_cursor() as keys, raw_cursor() as clock:
-        with pipeline():
-            keys.execute(SET_LOCK_TIMEOUT)
-            ask_for_keys(keys, shared=keyed, alone=[] if alone is None else [alone])
-            ask_for_balances(locks, states, account_ids)
-            ask_for_known(keys, keyed)
-            clock.execute(CLOCK)
+        try:
+            with pipeline():
+                keys.execute(patience)
+                ask_for_keys(keys, shared=keyed, alone=[] if alone is None else [alone])
+                ask_for_balances(locks, states, account_ids)
+                ask_for_known(keys, keyed)
+                clock.execute(CLOCK)
+        finally:
+            POSTING_LOCK_WAIT.observe(time.perf_counter() - asked_at)  # in vain, too
         taken = known_keys(keys)
         (now,) = clock.fetchall()[0]
         balances = locked_balances(locks, states)
-        POSTING_LOCK_WAIT.observe(time.perf_counter() - asked_at)
         # The server's clock may be set back; the books' time does not go back.
         posted_at = max([now, *(sums.last_posted_at for sums in balances.values() if sums.last_posted_at is not None)])
         return balances, taken, posted_at

@@ -27,7 +27,7 @@ from config.runtime.metrics import POSTING_RETRIES
 from config.runtime.sql import sql_file
 from ledger.domain.batches import BatchMode, BatchStatus
 from ledger.errors import ATTEMPTS_MAX, RETRYABLE, DependencyDown, failure_of
-from ledger.locks import ROW_BY_ROW, bound_waits
+from ledger.locks import ROUND_PATIENCE, ROW_BY_ROW, bound_waits
 from ledger.models import Batch
 from ledger.posting.attempts import failure_code, repeated
 from ledger.posting.engine import ROUND_SIZE_MAX, isolate, settle
@@ -105,7 +105,7 @@ def _commit(batch_id: UUID, only: Collection[int] | None, refused: Mapping[int, 
         draft.refuse_mates()
         intents = list(draft.intents.values())
         log_start(intents)
-        settled = settle(intents) if intents else None
+        settled = settle(intents, patience=ROUND_PATIENCE) if intents else None
         results = draft.results(settled.outcomes if settled is not None else [])
         # After a whole round it queues behind the others; one that is posted item by item keeps its place till the end.
         moved: dict[str, object] = {} if only is not None else {"attempts": 0, "next_attempt_at": now()}

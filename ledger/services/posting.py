@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -23,14 +23,14 @@ from psycopg import errors as pg
 from config.runtime.arrays import uuids
 from config.runtime.clock import now, rfc3339
 from config.runtime.database import raw_cursor
-from config.runtime.deadline import ended_within
+from config.runtime.deadline import Overdue, ended_within
 from config.runtime.logging import get_logger
 from config.runtime.metrics import POSTING_RETRIES
 from config.runtime.sql import sql_file
 from ledger.domain.accounts import AccountRef
 from ledger.domain.states import Status
-from ledger.errors import ATTEMPTS_MAX, RETRYABLE, Contention, DependencyDown, PostingRefused
-from ledger.locks import bound_waits, free_balances, try_lane
+from ledger.errors import ATTEMPTS_MAX, RETRYABLE, Contention, DependencyDown, PostingContended, PostingRefused
+from ledger.locks import ALONE_PATIENCE, ROUND_PATIENCE, bound_waits, free_balances, try_lane
 from ledger.models import QueuedPosting, Transaction
 from ledger.posting.attempts import failure_code, repeated
 from ledger.posting.engine import Settled, isolate, settle
@@ -99,7 +99,7 @@ def post_due(lane: int) -> int:
     except Exception as error:  # noqa: BLE001  (a defect of ours in one row must not hold up all others)
         code = _code_or_raise(error)
         log.warning("posting.parted", lane=lane, error=code)
-        return _around_locked(lane) if code == Contention.code else _one_by_one(lane)
+        return _around_locked(lane) if code == Contention.code else _one_by_one(lane, _due(lane))
 
 
 def count_due() -> int:
@@ -115,51 +115,71 @@ def is_posting_due() -> bool:
     return QueuedPosting.objects.filter(next_attempt_at__lte=Now()).exists()
 
 
-def _round(lane: int, only: Collection[UUID] | None = None) -> int:
-    return repeated(lambda: _commit(lane, only))
+def _round(lane: int, only: Collection[UUID] | None = None, *, patience: str | None = None) -> int:
+    return repeated(lambda: _commit(lane, only, patience or ROUND_PATIENCE))
 
 
-def _commit(lane: int, only: Collection[UUID] | None) -> int:
+def _commit(lane: int, only: Collection[UUID] | None, patience: str) -> int:
     with transaction.atomic(durable=True), ended_within(settings.TRANSACTION_TIMEOUT):
         isolate()
         intents = _claim(lane, only)
         if not intents:
             return 0
-        settled = settle(intents)
+        settled = settle(intents, patience=patience)
     settled.report()
     return len(intents)
 
 
 def _around_locked(lane: int) -> int:
-    """Post those whose accounts nobody else holds, and let those wait that have kept the round waiting."""
+    """Post those whose accounts nobody else holds, then the others one by one: most were locked for an instant."""
     rows = _due(lane)
-    with transaction.atomic(durable=True):
-        free = free_balances(account_id for row in rows for account_id in row.account_ids)
-    locked = [row.id for row in rows if not free.issuperset(row.account_ids)]
-    if not locked:
-        return _one_by_one(lane)
-    ready = [row.id for row in rows if free.issuperset(row.account_ids)]
-    posted = _round(lane, ready) if ready else 0
-    return posted + sum(_count_attempt(lane, transaction_id, Contention.code) for transaction_id in locked)
-
-
-def _one_by_one(lane: int) -> int:
-    """Post row by row; what is not reached in time is due in the next round."""
-    until = time.monotonic() + ONE_BY_ONE_S
-    return sum(_alone(lane, row.id) for row in _due(lane) if time.monotonic() < until)
-
-
-def _alone(lane: int, transaction_id: UUID) -> int:
-    """Post one row; where that fails too, count its attempt. Return whether it has left the queue."""
+    free = _free(account_id for row in rows for account_id in row.account_ids)
+    ready = [row for row in rows if free.issuperset(row.account_ids)]
+    others = [row for row in rows if not free.issuperset(row.account_ids)]
     try:
-        return _round(lane, [transaction_id])
+        posted = _round(lane, [row.id for row in ready]) if ready else 0
+    except (DatabaseError, Overdue, PostingContended) as error:
+        _code_or_raise(error)
+        posted, others = 0, [*ready, *others]
+    return posted + _one_by_one(lane, others, patience=ALONE_PATIENCE)
+
+
+def _one_by_one(lane: int, rows: Collection[_Due], *, patience: str | None = None) -> int:
+    """Post row by row; what is not reached in time is due in the next round.
+
+    An account that stays locked is waited for once: the others of its rows have their attempt counted without.
+    """
+    until, posted, stuck = time.monotonic() + ONE_BY_ONE_S, 0, set[int]()
+    for row in rows:
+        if time.monotonic() > until:
+            break
+        if not stuck.isdisjoint(row.account_ids):
+            posted += _count_attempt(lane, row.id, Contention.code)
+            continue
+        code = _alone(lane, row.id, patience)
+        posted += 1 if code is None else _count_attempt(lane, row.id, code)
+        if code == Contention.code:
+            stuck |= set(row.account_ids) - _free(row.account_ids)
+    return posted
+
+
+def _free(account_ids: Iterable[int]) -> set[int]:
+    with transaction.atomic(durable=True):
+        return free_balances(account_ids)
+
+
+def _alone(lane: int, transaction_id: UUID, patience: str | None) -> str | None:
+    """Post one row; return the code of what kept it from being booked, None if nothing did."""
+    try:
+        _round(lane, [transaction_id], patience=patience)
     except LaneTaken:
         raise
     except Exception as error:
         code = _code_or_raise(error)
         if code == PostingRefused.code:
             log.exception("posting.refused", transaction_id=str(transaction_id))
-        return _count_attempt(lane, transaction_id, code)
+        return code
+    return None
 
 
 def _code_or_raise(error: Exception) -> str:

@@ -116,7 +116,8 @@ def retry_batch(
 
     Raises:
         NotFound: the client has no such batch.
-        NotRetryable: nothing of it failed for such a reason, or it was tried as often as may be.
+        NotFailed: it is running, and nothing of it has failed for such a reason.
+        NotRetryable: nothing of it has, or it was tried as often as may be.
         QueueFull: the posting queue has no room for all of them.
     """
     try:
@@ -128,6 +129,8 @@ def retry_batch(
                     return RetriedBatch(batch_detail(get_batch(client_id, UUID(earlier))), replayed=True)
             row = get_batch(client_id, batch_id)
             if not _requeue_failed(row, actor=actor, request_id=request_id) + _wait_again(row):
+                if row.status == BatchStatus.PROCESSING:
+                    raise NotFailed(f"It is {row.status}.")
                 raise NotRetryable("Nothing of the batch failed for a reason that another try may mend.")
             if claim is not None:
                 keep_key(client_id=client_id, claim=claim, object_id=str(row.pk))

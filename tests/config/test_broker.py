@@ -40,8 +40,7 @@ def broker(settings):
     broker.emit_after("process_boot")
     set_role("command")
     yield broker
-    for key in broker.client.scan_iter(f"{namespace}*"):
-        broker.client.delete(key)
+    broker.flush_all()
     broker.client.connection_pool.disconnect()
 
 

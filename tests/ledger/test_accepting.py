@@ -407,3 +407,16 @@ def test_who_waits_in_vain_for_its_group_to_begin_is_accepted(people: Tenant) ->
     emptied()
     assert people.get(answer["Location"]).json()["status"] == "completed"
     assert people.posted(people.account("users:bob:USD")) == 200
+
+
+def test_a_dry_run_shows_what_would_be_and_leaves_nothing(people: Tenant) -> None:
+    before = Transaction.objects.filter(client=people.client).count()
+    good = people.post(f"{URL}?dry_run=true", body(), key="once")
+    poor = people.post(f"{URL}?dry_run=true", body(amount="99.00"), key="once")
+    odd = people.post(f"{URL}?dry_run=maybe", body(), key="once")
+    assert (good.status_code, good.json()["status"], good["Dry-Run"]) == (200, "completed", "true")
+    assert (poor.status_code, poor.json()["code"]) == (409, "insufficient_funds")
+    assert (odd.status_code, odd.json()["code"]) == (400, "parameters_refused")
+    assert Transaction.objects.filter(client=people.client).count() == before
+    assert people.posted(people.account("users:bob:USD")) == 0
+    assert send(people, body(amount="2.00"), key="once").status_code == 202  # the key was not taken

@@ -9,7 +9,7 @@ import pytest
 
 from config.runtime.clock import now
 from ledger.models import Batch, BatchItem, QueuedPosting
-from ledger.posting import engine
+from ledger.services import batch_turns, posting
 from ledger.services.batch_turns import post_due_batch
 from ledger.services.posting import post_due
 from tests.ledger.locks import locked
@@ -41,7 +41,7 @@ def submit(tenant: Tenant, *items: dict[str, Any]) -> str:
 def post_with_alice_locked(tenant: Tenant, batch_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the batch turns while alice's account is locked, until nothing of it waits."""
     with monkeypatch.context() as patch, locked(tenant.account("users:alice:USD")):
-        patch.setattr(engine, "SET_LOCK_TIMEOUT", AT_ONCE)
+        patch.setattr(batch_turns, "ROUND_PATIENCE", AT_ONCE)
         while Batch.objects.filter(pk=batch_id, status="processing").update(next_attempt_at=now()):
             post_due_batch()
 
@@ -93,7 +93,7 @@ def test_a_failed_transaction_of_a_batch_goes_back_into_the_queue(
     body |= {"debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
     accepted = people.post("/v2/transactions", body, key="item", Prefer="respond-async").json()["id"]
     with monkeypatch.context() as patch, locked(people.account("users:alice:USD")):
-        patch.setattr(engine, "SET_LOCK_TIMEOUT", AT_ONCE)
+        patch.setattr(posting, "ROUND_PATIENCE", AT_ONCE)
         while QueuedPosting.objects.filter(pk=accepted).update(next_attempt_at=now()):
             post_due(0)
     answer = people.post(URL, {"mode": "partial", "items": [body | {"idempotency_key": "item"}]})
@@ -120,3 +120,7 @@ def test_a_refused_atomic_batch_stays_refused(people: Tenant) -> None:
     answer = people.post(URL, {"mode": "atomic", "items": [item("alice", "bob", "99.00")]})
     assert answer.json()["code"] == "batch_refused"
     assert retry(people, answer.json()["batch_id"]).json()["code"] == "not_retryable"
+
+
+def test_a_batch_that_is_running_is_not_to_be_retried(people: Tenant) -> None:
+    assert retry(people, submit(people, item("alice", "bob"))).json()["code"] == "not_failed"

@@ -17,7 +17,6 @@ from config.localstack.stack import ROOT
 from config.runtime.clock import now
 from ledger import actors
 from ledger.models import Batch, BatchItem, Transaction
-from ledger.posting import engine
 from ledger.queries.batches import waiting_items
 from ledger.queries.invariants import verify
 from ledger.services import batch_turns, batches
@@ -228,7 +227,7 @@ def test_a_batch_whose_round_the_database_refuses_is_posted_in_turns(people: Ten
 def test_what_stays_locked_waits_and_is_given_up_after_three_tries(
     people: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "SET_LOCK_TIMEOUT", AT_ONCE)
+    monkeypatch.setattr(batch_turns, "ROUND_PATIENCE", AT_ONCE)
     answer = send(people, item("1.00"), item("1.00", credit="carol"), item("2.00"))
     with locked(people.account("users:carol:USD")):
         assert post_due_batch() == 2
@@ -250,7 +249,7 @@ def test_what_stays_locked_waits_and_is_given_up_after_three_tries(
 def test_what_was_locked_for_a_while_is_booked_afterwards(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = send(people, item("1.00"))
     with monkeypatch.context() as patch, locked(people.account("users:alice:USD")):
-        patch.setattr(engine, "SET_LOCK_TIMEOUT", AT_ONCE)
+        patch.setattr(batch_turns, "ROUND_PATIENCE", AT_ONCE)
         assert post_due_batch() == 0
     Batch.objects.filter(pk=answer.json()["id"]).update(next_attempt_at=now())
     assert post_due_batch() == 1
@@ -259,7 +258,7 @@ def test_what_was_locked_for_a_while_is_booked_afterwards(people: Tenant, monkey
 
 
 def test_a_turn_of_many_that_stay_locked_comes_to_an_end(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "SET_LOCK_TIMEOUT", AT_ONCE)
+    monkeypatch.setattr(batch_turns, "ROUND_PATIENCE", AT_ONCE)
     monkeypatch.setattr(batch_turns, "ONE_BY_ONE_S", 0.0)
     answer = send(people, *[item("1.00")] * 4)
     with locked(people.account("users:alice:USD")):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -48,8 +49,13 @@ def people(bank: Tenant) -> Tenant:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for a lock no longer than a tenth of a second."""
-    for module in (engine, locks):
-        monkeypatch.setattr(module, "SET_LOCK_TIMEOUT", "SELECT set_config('lock_timeout', '100ms', true)")
+    for module, name in (
+        (engine, "SET_LOCK_TIMEOUT"),
+        (locks, "SET_LOCK_TIMEOUT"),
+        (posting, "ROUND_PATIENCE"),
+        (posting, "ALONE_PATIENCE"),
+    ):
+        monkeypatch.setattr(module, name, "SELECT set_config('lock_timeout', '100ms', true)")
 
 
 @pytest.fixture
@@ -268,7 +274,7 @@ def test_while_the_database_is_away_nobody_s_attempt_is_counted(
     ids = [from_alice(people), from_carol(people)]
     asked = []
 
-    def settle(intents: Any) -> Any:
+    def settle(intents: Any, **_: Any) -> Any:
         asked.append(len(intents))
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -306,8 +312,8 @@ def test_a_database_that_goes_away_between_the_round_and_the_single_rows_counts_
 def test_one_that_the_database_refuses_fails_at_once_and_alone(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     culprit, innocent = from_alice(people), from_carol(people)
 
-    def settle(intents: Any) -> Any:
-        settled = engine.settle(intents)
+    def settle(intents: Any, **more: Any) -> Any:
+        settled = engine.settle(intents, **more)
         if culprit in {one.id for one in intents}:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 / 0")
@@ -422,3 +428,27 @@ def test_the_schedule_pokes_for_what_is_due_and_for_nothing_else(
     actors.poke_posters()
 
     assert poked == [0, 1]
+
+
+def test_accounts_that_are_busy_beside_one_that_is_stuck_lose_no_attempt(people: Tenant) -> None:
+    """bob's account is locked again and again, for an instant each time; frank's is locked for good."""
+    people.person("frank", holding="10.00")
+    (stuck,) = accepted([intent(people, "users:frank:USD", "users:carol:USD")])
+    busy = [from_alice(people) for _ in range(5)]
+    stop = Event()
+
+    def keep_busy() -> None:
+        while not stop.is_set():
+            people.move("users:carol:USD", "users:bob:USD", "0.01")
+
+    with locked(people.account("users:frank:USD")), ThreadPoolExecutor(2) as pool:
+        movers = [pool.submit(in_thread, keep_busy) for _ in range(2)]
+        for _ in range(3):
+            post_due(0)
+        stop.set()
+        for mover in movers:
+            mover.result()
+
+    assert [state(one) for one in busy] == [("completed", 0, 2)] * 5
+    assert state(stuck)[0] == "processing"
+    emptied()

@@ -15,7 +15,7 @@ from config.runtime.clock import now
 from ledger.domain.states import Status
 from ledger.errors import ATTEMPTS_MAX
 from ledger.models import QueuedPosting, Transaction
-from ledger.posting import engine
+from ledger.services import posting
 from ledger.services.posting import post_due
 from tests.ledger.locks import locked
 from tests.ledger.reference import offences
@@ -55,7 +55,7 @@ def accept(tenant: Tenant, **more: Any) -> str:
 def fail_again(tenant: Tenant, transaction_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the poster try a transaction of alice's, whose account is locked, until it gives up."""
     with monkeypatch.context() as patch, locked(tenant.account("users:alice:USD")):
-        patch.setattr(engine, "SET_LOCK_TIMEOUT", AT_ONCE)
+        patch.setattr(posting, "ROUND_PATIENCE", AT_ONCE)
         while QueuedPosting.objects.filter(pk=UUID(transaction_id)).update(next_attempt_at=now()):
             post_due(0)
 
@@ -167,7 +167,7 @@ def test_staff_reprocess_what_is_parked_and_a_dry_run_only_counts(
 def test_staff_bring_forward_what_waits_for_its_next_attempt(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = accept(people)
     with monkeypatch.context() as patch, locked(people.account("users:alice:USD")):
-        patch.setattr(engine, "SET_LOCK_TIMEOUT", AT_ONCE)
+        patch.setattr(posting, "ROUND_PATIENCE", AT_ONCE)
         post_due(0)
     assert QueuedPosting.objects.get(pk=UUID(waiting)).next_attempt_at > now()
     assert reprocess("--since", "1h", "--status", "processing", "--client", people.client.name)["requeued"] == 1
