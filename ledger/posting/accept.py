@@ -107,7 +107,7 @@ def _sort(
     known, accepted, results, joining = dict(taken), list[Judged](), list[int | Outcome](), 0
     for intent in intents:
         holder = None if intent.key is None else known.get(intent.key)
-        refusal = None if holder is not None else _objection(intent, sums) or room.objection(joining)
+        refusal = None if holder is not None else _objection(intent, sums, room, joining)
         if holder is not None:
             results.append(replay(intent, holder))
         elif refusal is not None:
@@ -121,9 +121,10 @@ def _sort(
     return accepted, results
 
 
-def _objection(intent: Intent, sums: Mapping[int, Sums]) -> DomainError | None:
+def _objection(intent: Intent, sums: Mapping[int, Sums], room: Room, joining: int) -> DomainError | None:
+    """Return what keeps an intent out now; one that is to be executed later is measured, and takes its place, then."""
     if intent.execute_at is not None:
         return None
     code = sums[intent.debit.id].refusal(Side.DEBIT, intent.amount_minor)
     code = code or sums[intent.credit.id].refusal(Side.CREDIT, intent.amount_minor)
-    return None if code is None else failure_of(code)
+    return room.objection(joining) if code is None else failure_of(code)

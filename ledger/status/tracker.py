@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.conf import settings
@@ -16,8 +16,9 @@ from config.runtime.database import raw_cursor
 from config.runtime.errors import DomainError, Kind, NotFound
 from config.runtime.metrics import STATUS_CACHE_HIT_RATE, STATUS_CACHE_SIZE, STATUS_LOOKUPS
 from config.runtime.redis import GuardedRedis, redis_client
+from ledger.domain.shapes import TransactionShape
 from ledger.status.memory import Memory
-from ledger.status.shape import Key, Seen, StatusRow, StatusShape, status_of_row
+from ledger.status.shape import Key, Seen, StatusRow, StatusShape, status_of, status_of_row
 from ledger.status.store import Store
 from ledger.status.writer import Writer
 
@@ -60,6 +61,14 @@ class StatusTracker:
             self._memory.learn(key, one)
         STATUS_CACHE_SIZE.set(len(self._memory))
         self._writer.put(seen)
+
+    def saw(self, client_id: int, shapes: Iterable[TransactionShape], *, since: float) -> None:
+        """Note what was read of a client's transactions and is shown, so that no status shows less afterwards.
+
+        `since` is the `time.monotonic()` of a moment before they were read.
+        """
+        for shape in shapes:
+            self._memory.learn((client_id, shape.id), Seen(status_of(shape), since))
 
     def look_up(self, client_id: int, transaction_id: UUID) -> StatusShape:
         """Return where one of a client's transactions stands. Call outside of database transactions.
@@ -141,3 +150,4 @@ _tracker = StatusTracker(
 )
 announce = _tracker.announce
 look_up = _tracker.look_up
+saw = _tracker.saw

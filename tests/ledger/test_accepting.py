@@ -19,7 +19,7 @@ from config.runtime.clock import now, rfc3339
 from ledger.errors import AcceptTimeout
 from ledger.models import Account, Journal, QueuedPosting, Transaction
 from ledger.posting import accept as accepting
-from ledger.posting import queue
+from ledger.posting import engine, queue
 from ledger.queries.invariants import verify
 from ledger.services.posting import post_due
 from tests.ledger.hostile import connect
@@ -420,3 +420,31 @@ def test_a_dry_run_shows_what_would_be_and_leaves_nothing(people: Tenant) -> Non
     assert Transaction.objects.filter(client=people.client).count() == before
     assert people.posted(people.account("users:bob:USD")) == 0
     assert send(people, body(amount="2.00"), key="once").status_code == 202  # the key was not taken
+
+
+def test_a_full_queue_takes_what_is_to_be_executed_later(people: Tenant, settings: Any) -> None:
+    emptied()
+    settings.PROCESSOR_QUEUE_SIZE = 1
+    assert send(people, body()).status_code == 202
+    assert send(people, body()).json()["code"] == "queue_full"
+    assert send(people, body(execute_at=soon(60))).status_code == 202
+
+
+@pytest.mark.parametrize("shown_by", ["", "?type=transfer", "receipt"])
+def test_a_status_is_never_less_than_what_was_shown_of_the_transaction(
+    people: Tenant, monkeypatch: pytest.MonkeyPatch, shown_by: str
+) -> None:
+    """Another process books it, so that nothing is announced in this one."""
+    accepted = send(people, body()).json()
+    status = f"{URL}/{accepted['id']}/status"
+    assert people.get(status).json()["version"] == 1
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(engine, "report_statuses", lambda *_, **__: None)
+        emptied()
+
+    if shown_by == "receipt":
+        people.get(f"/v2/receipts/{accepted['receipt_code']}/transaction")
+    else:
+        people.get(f"{URL}{shown_by}" if shown_by else f"{URL}/{accepted['id']}")
+
+    assert (people.get(status).json()["status"], people.get(status).json()["version"]) == ("completed", 2)

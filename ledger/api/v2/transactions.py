@@ -34,6 +34,7 @@ from ledger.services.idempotency import Claim
 from ledger.services.retry import OPERATION as RETRY
 from ledger.services.retry import retry_transaction
 from ledger.services.transactions import submit_transaction, try_transaction
+from ledger.status import saw
 
 OPERATION = "transactions.submit"
 
@@ -124,14 +125,19 @@ class TransactionViewSet(ViewSet):
     @extend_schema(responses=page_schema(TransactionShape), summary="List transactions, newest first")
     def list(self, request: Request) -> Response:
         filters = TransactionFilters.read(request.query_params)
-        scopes = filters.scopes(principal_of(request).client_id)
-        page = page_of(scopes, PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
-        return Response(page.answer(transaction_shape))
+        client_id, since = principal_of(request).client_id, time.monotonic()
+        page = page_of(filters.scopes(client_id), PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
+        shown = page.answer(transaction_shape)
+        saw(client_id, shown["data"], since=since)
+        return Response(shown)
 
     @extend_schema(responses=TransactionShape, summary="Look at a transaction")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
-        return Response(transaction_shape(get_transaction(principal_of(request).client_id, pk)))
+        client_id, since = principal_of(request).client_id, time.monotonic()
+        shape = transaction_shape(get_transaction(client_id, pk))
+        saw(client_id, [shape], since=since)
+        return Response(shape)
 
     @extend_schema(responses=HistoryShape, summary="Every step of a transaction, oldest first")
     def history(self, request: Request, pk: UUID) -> Response:
