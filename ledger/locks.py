@@ -68,9 +68,10 @@ FROM unnest(%s::integer[], %s::boolean[]) AS asked (bucket, alone)
 
 # Plans are made once a connection and serve rounds of 1 and of 500, on tables that were small when they were made: row
 # by row through the primary keys is right for every size, a join that scans is not.
+# A poster that is frozen, or cut off, gives its lane back.
 ROW_BY_ROW = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-    set_config('enable_mergejoin', 'off', true)
+    set_config('enable_mergejoin', 'off', true), set_config('idle_in_transaction_session_timeout', '10s', true)
 """
 # (The number says "lane" in ASCII.)
 TRY_LANE = "SELECT pg_try_advisory_xact_lock(1818324581, %s)"

@@ -15,14 +15,16 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from psycopg import errors as pg
 
 from config.localstack.processes import wait_until
 from config.runtime.clock import now
+from config.runtime.database import raw_cursor
 from ledger import actors, locks
 from ledger.errors import PostingContended, failure_shape
 from ledger.events.models import OutboxEvent
+from ledger.locks import try_lane
 from ledger.models import Entry, QueuedPosting, Transaction
 from ledger.posting import engine
 from ledger.posting.attempts import failure_code
@@ -452,3 +454,12 @@ def test_accounts_that_are_busy_beside_one_that_is_stuck_lose_no_attempt(people:
     assert [state(one) for one in busy] == [("completed", 0, 2)] * 5
     assert state(stuck)[0] == "processing"
     emptied()
+
+
+def test_a_poster_that_is_frozen_gives_its_lane_back(people: Tenant) -> None:
+    with transaction.atomic():
+        with raw_cursor() as cursor:
+            assert try_lane(cursor, 0)
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            assert cursor.fetchall() == [("10s",)]
+        transaction.set_rollback(True)
