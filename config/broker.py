@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from config.runtime import stopping
 from config.runtime.breaker import Breaker, BreakerOpen
+from config.runtime.garbage import settle
 from config.runtime.messages import MessageRecord
 from config.shutdown import close_process
 
@@ -97,12 +98,13 @@ class JobsBroker(RedisBroker):
         close_process()
 
 
-class StopFlag(Middleware):
-    """Lets a message that runs on and on hear of its worker's end (`config.runtime.stopping`)."""
+class Life(Middleware):
+    """What begins and ends with a worker; a message that runs on and on hears of its end."""
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002  (Dramatiq's hook)
         """Begin anew."""
         stopping.forget()
+        settle()
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002  (Dramatiq's hook)
         """Say it."""
@@ -117,7 +119,7 @@ def middleware() -> list[Middleware]:
     """Return what surrounds a message, outermost first. What an actor needs otherwise, it says in its options."""
     return [
         MessageRecord(),
-        StopFlag(),
+        Life(),
         AgeLimit(max_age=MESSAGE_AGE_MAX_MS),
         TimeLimit(time_limit=MESSAGE_TIME_MAX_MS, interval=1_000),
         ShutdownNotifications(notify_shutdown=False),

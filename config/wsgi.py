@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
+from config.runtime.garbage import settle
 from config.runtime.logging import set_role
 from config.runtime.stopping import stopping
 
@@ -15,6 +17,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Before Django loads its apps: the metrics that this import declares choose their storage for all that follow.
 set_role("web")
 _django = get_wsgi_application()
+get_resolver().url_patterns  # noqa: B018  (loads every view now, and not with the first request)
+settle()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
