@@ -52,9 +52,9 @@ class _Watch:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
                 self._thread.start()
-            is_first = all(deadline.due < other.due for other in self._deadlines)
             self._deadlines.append(deadline)
-            if is_first:
+            # It wakes too early, when what it sleeps for has ended, rather than being woken for each that begins.
+            if deadline.due < self._wakes_at:
                 self._wake.notify_all()
 
     def end(self, deadline: _Deadline) -> None:
@@ -67,6 +67,7 @@ class _Watch:
     def _begin_process(self) -> None:
         self._wake = threading.Condition()
         self._deadlines: list[_Deadline] = []
+        self._wakes_at = float("inf")
         self._thread = None
 
     def _run(self) -> None:
@@ -91,6 +92,7 @@ class _Watch:
                     self._deadlines.remove(first)
                     first.is_over = first.is_cancelling = True
                     return first
+                self._wakes_at = float("inf") if first is None else first.due
                 self._wake.wait(left_s)
 
 
