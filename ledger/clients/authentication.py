@@ -6,6 +6,7 @@ import hashlib
 import re
 import threading
 import time
+from dataclasses import dataclass
 from hmac import compare_digest
 
 from rest_framework.authentication import BaseAuthentication
@@ -20,10 +21,21 @@ from ledger.clients.services import hash_of
 
 _FORM = re.compile(r"ch_([0-9A-HJKMNP-TV-Z]{8})_([0-9A-HJKMNP-TV-Z]{32})", re.ASCII)
 _REMEMBERED_S = 1.0
+_RENEWED_AFTER_S = 0.7
 _REMEMBERED_MAX = 10_000
 
+
+@dataclass(slots=True)
+class _Remembered:
+    """What a key was, until when that holds, and when somebody is to look again before everybody has to."""
+
+    principal: Principal
+    until: float
+    renewed_at: float
+
+
 _lock = threading.Lock()
-_remembered: dict[bytes, tuple[float, Principal]] = {}
+_remembered: dict[bytes, _Remembered] = {}
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -49,15 +61,26 @@ def forget_keys() -> None:
 def _principal(token: str) -> Principal:
     # The memory is keyed by a hash, so that no secret stays in it.
     digest = hashlib.sha256(token.encode()).digest()
-    until, principal = _remembered.get(digest, (0.0, None))
-    if principal is not None and until > time.monotonic():
-        return principal
+    asked_at = time.monotonic()
+    remembered = _remembered.get(digest)
+    if remembered is not None and asked_at < remembered.until and not _is_to_renew(remembered, asked_at):
+        return remembered.principal
     principal = _look_up(token)
     with _lock:
         if len(_remembered) >= _REMEMBERED_MAX:
             _remembered.clear()
-        _remembered[digest] = (time.monotonic() + _REMEMBERED_S, principal)
+        _remembered[digest] = _Remembered(principal, asked_at + _REMEMBERED_S, asked_at + _RENEWED_AFTER_S)
     return principal
+
+
+def _is_to_renew(remembered: _Remembered, asked_at: float) -> bool:
+    """Tell one thread alone that it is the one to look again."""
+    if asked_at < remembered.renewed_at:
+        return False
+    with _lock:
+        is_first = asked_at >= remembered.renewed_at
+        remembered.renewed_at = remembered.until
+        return is_first
 
 
 def _look_up(token: str) -> Principal:

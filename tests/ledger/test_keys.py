@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -12,8 +14,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connections
 
+from config.api.principal import Principal
 from config.runtime.clock import now
 from config.runtime.errors import Kind
+from ledger.clients import authentication
 from ledger.clients.authentication import forget_keys
 from ledger.clients.errors import ClientNameMalformed, ClientNameTaken, ScopeReserved, ScopeUnknown
 from ledger.clients.models import ApiKey, AuditEntry, Client
@@ -75,6 +79,26 @@ def test_a_key_that_was_just_used_is_refused_once_its_memory_ends(bank: Tenant) 
     revoke_key(key=key_of(bank), actor="staff:root", now=now())
     forget_keys()
     assert refusal(ask(bank)) == (401, "api_key_invalid")
+
+
+def test_of_many_threads_one_looks_a_key_up_again_before_its_memory_ends(
+    bank: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ask(bank, f"Bearer {bank.key}").status_code == 200
+    looked_up, look_up = list[str](), authentication._look_up
+
+    def noted(token: str) -> Principal:
+        looked_up.append(token)
+        return look_up(token)
+
+    monkeypatch.setattr(authentication, "_look_up", noted)
+    time.sleep(authentication._RENEWED_AFTER_S)
+
+    with ThreadPoolExecutor(8) as threads:
+        principals = list(threads.map(authentication._principal, [bank.key] * 8))
+
+    assert looked_up == [bank.key]
+    assert len({principal.key_id for principal in principals}) == 1
 
 
 def test_an_expired_key_is_refused(bank: Tenant) -> None:
