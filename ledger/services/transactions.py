@@ -103,7 +103,6 @@ def submit_transaction(
             accepted or posted in time. Nothing was stored.
     """
     intent = _looked_up(client_id, submission, actor=actor, request_id=request_id, now=now)
-    log_start([intent])
     try:
         if wait_s is None or intent.execute_at is not None:
             return _accepted(intent)
@@ -294,6 +293,7 @@ def _in_own_thread(work: Callable[[Sequence[Intent]], list[Outcome]]) -> Callabl
     """Return `work` for the thread of a batcher, which keeps no connection between groups."""
 
     def flush(intents: Sequence[Intent]) -> list[Outcome]:
+        log_start(intents)
         try:
             return work(intents)
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from config.runtime.nudge import Nudge
 from ledger.status.shape import Key, Seen
 
-EVERY_S = 0.01
+EVERY_S = 0.05
 SIZE_MAX = 100  # Redis serves nobody else meanwhile: a third of a millisecond
 PENDING_MAX = 10_000
 
