@@ -49,7 +49,7 @@ JOBS: tuple[Job, ...] = (
     Job(
         name="posting",
         every_s=1,
-        call="ledger.actors.poke_posters",
+        call="ledger.actors.keep_posting",
         doc="Has posted what is due and what a lost message or a dead worker left.",
     ),
     Job(

@@ -26,17 +26,17 @@ WAKE_EVERY_S = 0.5
 
 log = get_logger()
 
-_lanes_at_work: set[int] = set()
+_at_work = set[str]()
 _lock = threading.Lock()
 
 
 @dramatiq.actor(queue_name="posting", max_retries=0, max_age=60_000, time_limit=600_000)
 def post_accepted(lane: int) -> None:
     """Post what is due in a lane, until nothing has been due for a while; another poster there does it instead."""
-    with _alone(lane) as is_alone:
+    with _alone(f"lane {lane}") as is_alone:
         is_over = is_alone and _post_for_a_shift(lane)
     if is_over:
-        post_accepted.send(lane)
+        _sent(post_accepted, lane)
 
 
 def _post_for_a_shift(lane: int) -> bool:
@@ -64,56 +64,82 @@ def wake_posters() -> None:
     _wake()
 
 
-def poke_posters() -> None:
-    """Have posted what is due, if anything is: the schedule's second way, where a message or a worker was lost."""
-    if count_due():
-        _send()
-    if is_batch_due():
-        _send_batches()
-
-
-@dramatiq.actor(queue_name="batches", max_retries=0, max_age=60_000, time_limit=600_000)
-def post_batches() -> None:
-    """Give batches their turns until none is due; several may do so at once, each with a batch of its own."""
-    begun = time.monotonic()
-    while not stopping.stopping() and post_due_batch():
-        if time.monotonic() - begun > SHIFT_S:
-            post_batches.send()
-            return
-
-
 def wake_batch_posters() -> None:
     """Have a batch that was stored posted soon. Costs its caller no call to the broker, and fails never."""
     _wake_batches()
 
 
+@dramatiq.actor(queue_name="batches", max_retries=0, max_age=60_000, time_limit=600_000)
+def post_batches() -> None:
+    """Give batches their turns until none is due; another process may do so too, at a batch of its own."""
+    begun = time.monotonic()
+    with _alone("batches") as is_alone:
+        while is_alone and not stopping.stopping() and post_due_batch():
+            if time.monotonic() - begun > SHIFT_S:
+                break
+        else:
+            return
+    _sent(post_batches)
+
+
+def keep_posting() -> None:
+    """Have posted what is due, if anything is: the schedule's second way, where a message or a worker was lost.
+
+    While the broker is away no message wakes a worker: then the work is done here, for a shift.
+    """
+    if not poke_posters():
+        _post_here()
+
+
+def poke_posters() -> bool:
+    """Wake the posters of what is due, if anything is; return whether the broker took it."""
+    is_poked = not count_due() or _poke_lanes()
+    return (not is_batch_due() or _poke_batches()) and is_poked
+
+
+def _post_here() -> None:
+    begun = time.monotonic()
+    while not stopping.stopping() and time.monotonic() - begun < SHIFT_S:
+        if not sum(map(_posted_in, range(settings.POSTING_LANES))) + post_due_batch():
+            return
+
+
+def _posted_in(lane: int) -> int:
+    try:
+        return post_due(lane)
+    except LaneTaken:
+        return 0  # a worker is at it, and heard of it before the broker went away
+
+
 @contextmanager
-def _alone(lane: int) -> Iterator[bool]:
-    """Tell whether this thread may work in a lane: a second one of the process would only take a thread away."""
+def _alone(work: str) -> Iterator[bool]:
+    """Tell whether this thread is the process's only one at some work: a second would but take a thread away."""
     with _lock:
-        is_alone = lane not in _lanes_at_work
-        _lanes_at_work.add(lane)
+        is_alone = work not in _at_work
+        _at_work.add(work)
     try:
         yield is_alone
     finally:
         if is_alone:
-            _lanes_at_work.discard(lane)
+            _at_work.discard(work)
 
 
-def _send() -> None:
+def _poke_lanes() -> bool:
+    return all(_sent(post_accepted, lane) for lane in range(settings.POSTING_LANES))
+
+
+def _poke_batches() -> bool:
+    return _sent(post_batches)
+
+
+def _sent(actor: dramatiq.Actor[..., None], *arguments: int) -> bool:
     try:
-        for lane in range(settings.POSTING_LANES):
-            post_accepted.send(lane)
+        actor.send(*arguments)
     except RedisConnectionError as error:
-        log.warning("posting.not_poked", error=str(error))  # the schedule pokes every second
+        log.warning("posting.not_poked", actor=actor.actor_name, error=str(error))  # the schedule looks every second
+        return False
+    return True
 
 
-def _send_batches() -> None:
-    try:
-        post_batches.send()
-    except RedisConnectionError as error:
-        log.warning("batches.not_poked", error=str(error))  # the schedule pokes every second
-
-
-_wake = Nudge("posting", _send, every_s=WAKE_EVERY_S)
-_wake_batches = Nudge("batches", _send_batches, every_s=WAKE_EVERY_S)
+_wake = Nudge("posting", _poke_lanes, every_s=WAKE_EVERY_S)
+_wake_batches = Nudge("batches", _poke_batches, every_s=WAKE_EVERY_S)

@@ -20,7 +20,7 @@ class Nudge:
 
     _thread: threading.Thread | None
 
-    def __init__(self, name: str, work: Callable[[], None], *, every_s: float) -> None:
+    def __init__(self, name: str, work: Callable[[], object], *, every_s: float) -> None:
         self._name, self._work, self._every_s = name, work, every_s
         self._begin_process()
         os.register_at_fork(after_in_child=self._begin_process)

@@ -1,4 +1,4 @@
-"""The demo's books in a database of their own, made once: tests read it, or work on copies."""
+"""What many tests of the ledger stand on: the demo's books in a database of their own, a broker that is away."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from config.broker import JobsBroker
+from config.localstack.ports import free_port
+from ledger import actors
 from tests.scratch import manage, scratch_database
 
 
@@ -29,3 +32,11 @@ def demo(django_db_setup, tmp_path_factory) -> Iterator[Demo]:
         made = manage("make_demo", "--base-url", "http://127.0.0.1:8000/", "--output", output, database=database)
         assert (made.returncode, made.stderr) == (0, "")
         yield Demo(database, output, made.stdout)
+
+
+@pytest.fixture
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Posters are woken through a broker where nobody listens."""
+    away = JobsBroker(f"redis://127.0.0.1:{free_port(0)}")
+    for actor in (actors.post_accepted, actors.post_batches):
+        monkeypatch.setattr(actor, "broker", away)

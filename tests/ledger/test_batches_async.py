@@ -357,11 +357,24 @@ def test_the_schedule_pokes_where_a_message_was_lost(people: Tenant, monkeypatch
     poked: list[None] = []
     monkeypatch.setattr(actors, "_wake_batches", lambda: None)
     monkeypatch.setattr(actors.post_batches, "send", lambda: poked.append(None))
-    actors.poke_posters()
+    actors.keep_posting()
     assert poked == []
     send(people, item())
-    actors.poke_posters()
+    actors.keep_posting()
     assert len(poked) == 1
+
+
+def test_while_the_broker_is_away_the_schedule_gives_batches_their_turns(people: Tenant, no_broker: None) -> None:
+    answer = send(people, item("0.01"))
+    actors.keep_posting()
+    assert batch(people, answer)["status"] == "completed"
+
+
+def test_batches_take_one_thread_of_a_worker(people: Tenant) -> None:
+    answer = send(people, item("0.01"))
+    with actors._alone("batches"):
+        actors.post_batches.fn()
+    assert batch(people, answer)["counts"]["waiting"] == 1
 
 
 def worker() -> subprocess.Popen[bytes]:
