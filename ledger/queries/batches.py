@@ -22,7 +22,7 @@ from ledger.domain.batches import (
 )
 from ledger.domain.states import Status
 from ledger.models import Batch, BatchItem
-from ledger.queries.transactions import transaction_shapes
+from ledger.queries.transactions import shown_transactions
 
 COUNT = sql_file("ledger/queries", "count_batch_items")
 # How long the queue of batches is: their rows say so, since each item has its own.
@@ -85,7 +85,7 @@ def batch_detail(row: Batch, results: Iterable[ItemResult] | None = None) -> Bat
 def item_results(rows: Iterable[BatchItem]) -> list[ItemResult]:
     """Return items with their transactions as they are now."""
     found = list(rows)
-    shapes = transaction_shapes(row.transaction_id for row in found if row.transaction_id is not None)
+    shapes = shown_transactions(row.transaction_id for row in found if row.transaction_id is not None)
     return [
         ItemResult(
             index=row.index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from ledger.domain.shapes import EntryShape, MoveShape, TransactionShape, accoun
 from ledger.domain.states import EXECUTING
 from ledger.errors import failure_shape
 from ledger.models import Account, Entry, Transaction, TransactionEvent
+from ledger.status import saw
 
 _ACCOUNTS = ("debit_account", "credit_account", "currency")
 
@@ -50,14 +52,35 @@ def get_transaction(client_id: int, transaction_id: UUID) -> Transaction:
     return row
 
 
-def transaction_shapes(transaction_ids: Iterable[UUID]) -> dict[UUID, TransactionShape]:
-    """Return transactions as they are now, by id."""
+def shown_transaction(client_id: int, transaction_id: UUID) -> TransactionShape:
+    """Return one of a client's transactions as it is now; no status shows less of it afterwards.
+
+    Raises:
+        NotFound: the client has no such transaction.
+    """
+    since = time.monotonic()
+    return shown(get_transaction(client_id, transaction_id), since=since)
+
+
+def shown_transactions(transaction_ids: Iterable[UUID]) -> dict[UUID, TransactionShape]:
+    """Return transactions as they are now, by id; no status shows less of them afterwards."""
+    since = time.monotonic()
     rows = Transaction.objects.filter(pk__in=list(transaction_ids)).select_related(*_ACCOUNTS)
-    return {row.pk: transaction_shape(row) for row in rows}
+    return {row.pk: shown(row, since=since) for row in rows}
+
+
+def shown(row: Transaction, *, since: float) -> TransactionShape:
+    """Return a stored transaction as its API shows it; no status shows less of it afterwards.
+
+    `since` is the `time.monotonic()` of a moment before it was read.
+    """
+    shape = transaction_shape(row)
+    saw(row.client_id, shape, since=since)
+    return shape
 
 
 def transaction_shape(row: Transaction) -> TransactionShape:
-    """Return a stored transaction as its API shows it."""
+    """Return a stored transaction as its API shows it, for what is not shown yet."""
     return TransactionShape(
         id=row.pk,
         receipt_code=row.receipt_code,

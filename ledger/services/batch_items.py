@@ -14,7 +14,7 @@ from ledger.domain.states import Status
 from ledger.errors import RETRYABLE, GroupRefused, IdempotencyKeyInUse, failure_of
 from ledger.posting.intents import Intent, Outcome
 from ledger.queries.accounts import find_accounts
-from ledger.queries.transactions import transaction_shapes
+from ledger.queries.transactions import shown_transactions
 from ledger.services.batch_checks import ExecuteAtInBatch, Item, Unreadable
 from ledger.services.transactions import Submission, intent_of
 
@@ -83,7 +83,7 @@ class Draft:
         return dict(sorted(found.items()))
 
     def _replayed(self, earlier: Mapping[int, UUID]) -> dict[int, ItemResult]:
-        shapes = transaction_shapes(earlier.values())
+        shapes = shown_transactions(earlier.values())
         results = {
             index: ItemResult(index=index, transaction=shapes[transaction_id], replayed=True)
             for index, transaction_id in earlier.items()

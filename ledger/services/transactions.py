@@ -41,7 +41,7 @@ from ledger.posting.accept import accept
 from ledger.posting.engine import ROUND_SIZE_MAX, post
 from ledger.posting.intents import Intent, Outcome
 from ledger.queries.accounts import exponent_of, find_accounts
-from ledger.queries.transactions import transaction_shapes
+from ledger.queries.transactions import shown_transactions
 
 EFFECTIVE_AHEAD_MAX = timedelta(minutes=5)
 EXECUTE_AHEAD_MAX = timedelta(days=366)
@@ -276,7 +276,7 @@ def _step(intent: Intent) -> Step:
 def _settled(outcomes: Sequence[Outcome]) -> list[Submitted | DomainError]:
     """Turn outcomes into answers; what was posted before is read as it is now."""
     earlier: list[UUID] = [outcome.replay_of for outcome in outcomes if outcome.replay_of is not None]
-    known = transaction_shapes(earlier) if earlier else {}
+    known = shown_transactions(earlier) if earlier else {}
     return [_settle(outcome, known) for outcome in outcomes]
 
 

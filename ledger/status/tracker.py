@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.conf import settings
@@ -62,13 +62,12 @@ class StatusTracker:
         STATUS_CACHE_SIZE.set(len(self._memory))
         self._writer.put(seen)
 
-    def saw(self, client_id: int, shapes: Iterable[TransactionShape], *, since: float) -> None:
-        """Note what was read of a client's transactions and is shown, so that no status shows less afterwards.
+    def saw(self, client_id: int, shape: TransactionShape, *, since: float) -> None:
+        """Note what was read of a client's transaction and is shown, so that no status shows less afterwards.
 
-        `since` is the `time.monotonic()` of a moment before they were read.
+        `since` is the `time.monotonic()` of a moment before it was read.
         """
-        for shape in shapes:
-            self._memory.learn((client_id, shape.id), Seen(status_of(shape), since))
+        self._memory.learn((client_id, shape.id), Seen(status_of(shape), since))
 
     def look_up(self, client_id: int, transaction_id: UUID) -> StatusShape:
         """Return where one of a client's transactions stands. Call outside of database transactions.

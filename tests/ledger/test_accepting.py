@@ -430,21 +430,32 @@ def test_a_full_queue_takes_what_is_to_be_executed_later(people: Tenant, setting
     assert send(people, body(execute_at=soon(60))).status_code == 202
 
 
-@pytest.mark.parametrize("shown_by", ["", "?type=transfer", "receipt"])
+@pytest.mark.parametrize("shown_by", ["transaction", "list", "receipt", "replay", "batch", "items of a batch"])
 def test_a_status_is_never_less_than_what_was_shown_of_the_transaction(
     people: Tenant, monkeypatch: pytest.MonkeyPatch, shown_by: str
 ) -> None:
     """Another process books it, so that nothing is announced in this one."""
-    accepted = send(people, body()).json()
+    accepted = send(people, body(), key="once").json()
     status = f"{URL}/{accepted['id']}/status"
     assert people.get(status).json()["version"] == 1
+    of_a_batch = {"mode": "partial", "items": [body() | {"idempotency_key": "once"}]}
+    batch_id = people.post(f"{URL}/batch", of_a_batch).json()["id"] if shown_by == "items of a batch" else ""
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(engine, "report_statuses", lambda *_, **__: None)
         emptied()
 
-    if shown_by == "receipt":
-        people.get(f"/v2/receipts/{accepted['receipt_code']}/transaction")
-    else:
-        people.get(f"{URL}{shown_by}" if shown_by else f"{URL}/{accepted['id']}")
+    match shown_by:
+        case "transaction":
+            people.get(f"{URL}/{accepted['id']}")
+        case "list":
+            people.get(f"{URL}?type=transfer")
+        case "receipt":
+            people.get(f"/v2/receipts/{accepted['receipt_code']}/transaction")
+        case "replay":
+            assert send(people, body(), key="once").json()["status"] == "completed"
+        case "batch":
+            assert people.post(f"{URL}/batch", of_a_batch).json()["items"][0]["transaction"]["status"] == "completed"
+        case "items of a batch":
+            people.get(f"/v2/batches/{batch_id}/items")
 
     assert (people.get(status).json()["status"], people.get(status).json()["version"]) == ("completed", 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -17,8 +16,8 @@ from config.api.problems import CONTENT_TYPE as PROBLEM
 from ledger.domain.receipts import transaction_id_of
 from ledger.domain.shapes import TransactionShape
 from ledger.errors import ReceiptMalformed
-from ledger.queries.transactions import get_transaction, transaction_shape
-from ledger.status import StatusShape, look_up, saw
+from ledger.queries.transactions import shown_transaction
+from ledger.status import StatusShape, look_up
 
 
 class StatusViewSet(ViewSet):
@@ -52,10 +51,7 @@ class ReceiptViewSet(ViewSet):
     )
     def transaction(self, request: Request, code: str) -> Response:
         refuse_odd_parameters(request.query_params, known=())
-        client_id, since = principal_of(request).client_id, time.monotonic()
-        shape = transaction_shape(get_transaction(client_id, _transaction_id(code)))
-        saw(client_id, [shape], since=since)
-        return Response(shape)
+        return Response(shown_transaction(principal_of(request).client_id, _transaction_id(code)))
 
 
 def _transaction_id(code: str) -> UUID:

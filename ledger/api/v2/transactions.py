@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -29,12 +30,11 @@ from ledger.api.v2.bodies import TransactionIn, submission_of
 from ledger.api.v2.filters import TransactionFilters
 from ledger.domain.shapes import AcceptedShape, HistoryShape, TransactionShape
 from ledger.domain.states import Status
-from ledger.queries.transactions import get_transaction, history_of, transaction_shape
+from ledger.queries.transactions import get_transaction, history_of, shown, shown_transaction
 from ledger.services.idempotency import Claim
 from ledger.services.retry import OPERATION as RETRY
 from ledger.services.retry import retry_transaction
 from ledger.services.transactions import submit_transaction, try_transaction
-from ledger.status import saw
 
 OPERATION = "transactions.submit"
 
@@ -125,19 +125,14 @@ class TransactionViewSet(ViewSet):
     @extend_schema(responses=page_schema(TransactionShape), summary="List transactions, newest first")
     def list(self, request: Request) -> Response:
         filters = TransactionFilters.read(request.query_params)
-        client_id, since = principal_of(request).client_id, time.monotonic()
-        page = page_of(filters.scopes(client_id), PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
-        shown = page.answer(transaction_shape)
-        saw(client_id, shown["data"], since=since)
-        return Response(shown)
+        scopes, since = filters.scopes(principal_of(request).client_id), time.monotonic()
+        page = page_of(scopes, PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
+        return Response(page.answer(partial(shown, since=since)))
 
     @extend_schema(responses=TransactionShape, summary="Look at a transaction")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
-        client_id, since = principal_of(request).client_id, time.monotonic()
-        shape = transaction_shape(get_transaction(client_id, pk))
-        saw(client_id, [shape], since=since)
-        return Response(shape)
+        return Response(shown_transaction(principal_of(request).client_id, pk))
 
     @extend_schema(responses=HistoryShape, summary="Every step of a transaction, oldest first")
     def history(self, request: Request, pk: UUID) -> Response:
