@@ -39,7 +39,8 @@ WHERE b.account_id = ANY(%s::bigint[])
 SET_LOCK_TIMEOUT = """
 SELECT set_config('lock_timeout', '5s', true), set_config('idle_in_transaction_session_timeout', '10s', true)
 """
-# A poster can come again, and while it waits for one account it keeps those it has from everybody else.
+# A poster can come again, and while it waits for one account it keeps those it has from everybody else. So does who has
+# a bucket of keys alone.
 ROUND_PATIENCE = """
 SELECT set_config('lock_timeout', '1s', true), set_config('idle_in_transaction_session_timeout', '10s', true)
 """
@@ -56,8 +57,9 @@ WHERE id = ANY(%s::bigint[]) AND (status <> 'active' OR frozen <> 'none')
 
 # Keys of transactions and of other operations stand in two tables, and an index sees one table only. So whoever takes
 # keys of transactions shares their buckets, and whoever takes a key for another operation has its bucket alone.
-# Buckets, since a lock a key would fill the server's table of locks. (The number says "keys" in ASCII.)
-KEY_BUCKETS = 64
+# Buckets, since a lock a key would fill the server's table of locks: forty batches of 1,000 keys at once must find room
+# in it. Many, since who has one alone keeps others waiting. (The number says "keys" in ASCII.)
+KEY_BUCKETS = 256
 LOCK_KEYS = """
 SELECT CASE
     WHEN alone THEN pg_advisory_xact_lock(1801812339, bucket)

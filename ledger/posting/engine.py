@@ -29,6 +29,7 @@ from ledger.domain.balances import Sums
 from ledger.domain.shapes import TransactionShape
 from ledger.errors import IdempotencyKeyInUse, PostingContended, PostingRefused, PostingTimeout
 from ledger.locks import (
+    ROUND_PATIENCE,
     SET_LOCK_TIMEOUT,
     Cursor,
     ask_for_balances,
@@ -87,7 +88,8 @@ def post(
     transaction: what it returns is committed.
 
     Raises:
-        PostingContended: a lock was not to be had in 5 s, or conflicts went on; nothing was written.
+        PostingContended: a lock was not to be had in 5 s, or 1 s with a key `alone`, or conflicts went on; nothing was
+            written.
         PostingTimeout: it took longer than TRANSACTION_TIMEOUT; nothing was written.
         PostingRefused: the database refused a round that is never cut; nothing was written.
     """
@@ -129,9 +131,12 @@ def settle(
 ) -> Settled:
     """Lock, judge and write. Call inside a database transaction that has locked nothing else but keys or a lane.
 
-    `patience` is the statement that bounds the wait for a lock, if another than five seconds.
+    `patience` is the statement that bounds the wait for a lock, if another than five seconds; one with a key `alone`
+    waits a second.
     """
-    balances, taken, posted_at = _lock_and_look(intents, alone, patience or SET_LOCK_TIMEOUT)
+    if patience is None:
+        patience = SET_LOCK_TIMEOUT if alone is None else ROUND_PATIENCE
+    balances, taken, posted_at = _lock_and_look(intents, alone, patience)
     if before is not None:
         before()
     verdicts = judge(intents, balances, taken)
