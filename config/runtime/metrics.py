@@ -44,7 +44,9 @@ TRANSACTIONS_DURATION = Histogram(
 )
 TRANSACTIONS_FAILED = Counter("transactions_failed_total", "Failed transactions by error code.", ["code"])
 TRANSACTIONS_QUEUE_SIZE = Gauge(
-    "transactions_queue_size", "Accepted transactions without an outcome.", multiprocess_mode="livemostrecent"
+    "transactions_queue_size",
+    "Accepted transactions that are due, counted no further than one beyond the queue's size.",
+    multiprocess_mode="livemostrecent",
 )
 POSTING_CONFLICTS = Counter(
     "posting_conflicts_total", "Rounds that were repeated: deadlock, serialization, or a key taken.", ["reason"]

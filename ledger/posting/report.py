@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 
 from config.runtime.clock import now
 from config.runtime.ids import moment_of
 from config.runtime.lifecycle import Step, lifecycle
 from config.runtime.metrics import TRANSACTIONS, TRANSACTIONS_DURATION, TRANSACTIONS_FAILED
 from ledger.domain.shapes import TransactionShape
+from ledger.posting.intents import Intent
 from ledger.posting.judge import Judged
 from ledger.status import announce, status_of
 
@@ -18,7 +20,7 @@ from ledger.status import announce, status_of
 def report_outcomes(judged: Sequence[Judged], shapes: Sequence[TransactionShape]) -> None:
     """Count and log the outcomes of a committed round."""
     ended = now()
-    durations_ms = [(ended - moment_of(shape.id)).total_seconds() * 1000 for shape in shapes]
+    durations_ms = [(ended - _due_at(one.intent)).total_seconds() * 1000 for one in judged]
     for (kind, status), count in Counter((shape.type, shape.status) for shape in shapes).items():
         TRANSACTIONS.labels(kind, status).inc(count)
     for code, count in Counter(shape.error.code for shape in shapes if shape.error is not None).items():
@@ -50,6 +52,11 @@ def report_statuses(judged: Sequence[Judged], shapes: Sequence[TransactionShape]
     """Let statuses be told without the database; `written_at` is a `time.monotonic()` from before the commit."""
     both = zip(judged, shapes, strict=True)
     announce([(one.intent.client_id, status_of(shape)) for one, shape in both], begun_at=written_at)
+
+
+def _due_at(intent: Intent) -> datetime:
+    asked_at = moment_of(intent.id)
+    return asked_at if intent.execute_at is None else max(asked_at, intent.execute_at)
 
 
 def _step(

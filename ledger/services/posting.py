@@ -20,6 +20,7 @@ from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 from psycopg import errors as pg
 
+from config.runtime import stopping
 from config.runtime.arrays import uuids
 from config.runtime.clock import now, rfc3339
 from config.runtime.database import raw_cursor
@@ -46,6 +47,7 @@ ROUND_SIZE_MAX = 500
 TRIES_IN_A_ROW = 3
 BACKOFF_S, BACKOFF_S_MAX = 1.0, 60.0
 ONE_BY_ONE_S = 30.0
+UNREADABLE_PAUSE = timedelta(minutes=1)
 CLAIM = sql_file("ledger/posting", "claim")
 
 log = get_logger()
@@ -151,7 +153,7 @@ def _one_by_one(lane: int, rows: Collection[_Due], *, patience: str | None = Non
     """
     until, posted, stuck = time.monotonic() + ONE_BY_ONE_S, 0, set[int]()
     for row in rows:
-        if time.monotonic() > until:
+        if time.monotonic() > until or stopping.stopping():
             break
         if not stuck.isdisjoint(row.account_ids):
             posted += _count_attempt(lane, row.id, Contention.code)
@@ -211,13 +213,21 @@ def _due(lane: int, only: Collection[UUID] | None = None) -> list[_Due]:
 
 def _count_attempt(lane: int, transaction_id: UUID, code: str) -> int:
     """Let a row wait for its next attempt, or store it as failed when it has had enough; return whether it has."""
-    POSTING_RETRIES.labels(code).inc()
+    if code in RETRYABLE:
+        POSTING_RETRIES.labels(code).inc()
     try:
         settled = _next_attempt(lane, transaction_id, code)
-    except DatabaseError as error:
-        if isinstance(error.__cause__, pg.LockNotAvailable):
-            return 0  # somebody holds the row itself: it stays due, and the others have their turn
+    except LaneTaken:
         raise
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, DatabaseError) else None
+        if isinstance(cause, pg.LockNotAvailable):
+            return 0  # somebody holds the row itself: it stays due, and the others have their turn
+        if _code_or_raise(error) == PostingRefused.code:
+            # Not even its failure can be written: a later release may, and until then it is in nobody's way.
+            log.exception("posting.unreadable", transaction_id=str(transaction_id))
+            QueuedPosting.objects.filter(pk=transaction_id).update(next_attempt_at=Now() + UNREADABLE_PAUSE)
+        return 0
     if settled is None:
         return 0
     settled.report()
@@ -236,7 +246,7 @@ def _next_attempt(lane: int, transaction_id: UUID, code: str) -> Settled | None:
         attempts = intent.accepted.attempts + 1
         if code in RETRYABLE and attempts < ATTEMPTS_MAX and attempts % TRIES_IN_A_ROW:
             Transaction.objects.filter(pk=intent.id, status=Status.PROCESSING).update(attempts=attempts)
-            QueuedPosting.objects.filter(pk=intent.id).update(next_attempt_at=now() + _backoff(attempts))
+            QueuedPosting.objects.filter(pk=intent.id).update(next_attempt_at=Now() + _backoff(attempts))
             return None
         return _failed(intent, code, attempts)
 

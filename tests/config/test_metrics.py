@@ -148,7 +148,7 @@ def test_the_names_of_spec_001_are_there():
         "receipt_batch_size",
         "receipt_batch_latency",
     }
-    assert b"\ntransactions_queue_size 0.0\n" in metrics.exposition()
+    assert b"\ntransactions_queue_size " in metrics.exposition()
 
 
 def hello(_request: HttpRequest, name: str = "") -> HttpResponse:

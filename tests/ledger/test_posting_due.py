@@ -16,11 +16,13 @@ from uuid import UUID
 import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
+from prometheus_client import REGISTRY
 from psycopg import errors as pg
 
 from config.localstack.processes import wait_until
 from config.runtime.clock import now
 from config.runtime.database import raw_cursor
+from config.runtime.ids import uuid7
 from ledger import actors, locks
 from ledger.errors import PostingContended, failure_shape
 from ledger.events.models import OutboxEvent
@@ -30,7 +32,7 @@ from ledger.posting import engine
 from ledger.posting.attempts import failure_code
 from ledger.queries.invariants import verify
 from ledger.services import posting
-from ledger.services.posting import LaneTaken, post_due
+from ledger.services.posting import LaneTaken, is_posting_due, post_due
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
 from tests.ledger.queueing import URL, accepted, due_now, emptied, intent, statuses
@@ -423,13 +425,38 @@ def test_the_schedule_pokes_for_what_is_due_and_for_nothing_else(
     poked: list[int] = []
     monkeypatch.setattr(actors.post_accepted, "send", poked.append)
     later = accepted([intent(people, execute_at=now() + timedelta(hours=1))])[0]
-    actors.poke_posters()
+    actors.keep_posting()
     assert poked == []
 
     due_now(later)
-    actors.poke_posters()
+    actors.keep_posting()
 
     assert poked == [0, 1]
+    assert state(later)[0] == "processing"
+
+
+def test_while_the_broker_is_away_the_schedule_posts_itself(people: Tenant, no_broker: None) -> None:
+    due = from_alice(people)
+    actors.keep_posting()
+    assert state(due)[0] == "completed"
+
+
+def test_while_the_broker_is_away_the_schedule_leaves_a_lane_to_its_poster(people: Tenant, no_broker: None) -> None:
+    due = from_alice(people)
+    with connect("app") as another:
+        another.execute("BEGIN")
+        another.execute(LANE)
+        actors.keep_posting()
+        assert state(due) == ("processing", 0, 1)
+
+
+def test_a_poster_that_cannot_hand_on_ends_in_peace(
+    people: Tenant, no_broker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actors, "SHIFT_S", 0.0)
+    due = from_alice(people)
+    actors.post_accepted.fn(0)
+    assert state(due)[0] == "completed"
 
 
 def test_accounts_that_are_busy_beside_one_that_is_stuck_lose_no_attempt(people: Tenant) -> None:
@@ -463,3 +490,48 @@ def test_a_poster_that_is_frozen_gives_its_lane_back(people: Tenant) -> None:
             cursor.execute("SHOW idle_in_transaction_session_timeout")
             assert cursor.fetchall() == [("10s",)]
         transaction.set_rollback(True)
+
+
+def test_a_row_that_cannot_even_be_read_is_in_nobody_s_way(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    unreadable, fine = accepted([intent(people), intent(people, "users:carol:USD", "users:bob:USD")])
+    read = posting._intent
+
+    def read_or_fail(row: Any, accounts: Any) -> Any:
+        if row.id == unreadable:
+            raise ValueError("a release ago this was another thing")
+        return read(row, accounts)
+
+    monkeypatch.setattr(posting, "_intent", read_or_fail)
+    assert post_due(0) == 1
+
+    assert (state(unreadable), state(fine)[0]) == (("processing", 0, 1), "completed")
+    assert not is_posting_due()
+    monkeypatch.undo()
+    due_now(unreadable)
+    emptied()
+    assert state(unreadable)[0] == "completed"
+
+
+def test_attempts_and_waits_for_locks_are_counted(people: Tenant, impatient: None) -> None:
+    def counted() -> tuple[float, float]:
+        retries = REGISTRY.get_sample_value("posting_retries_total", {"code": "contention"}) or 0
+        return retries, REGISTRY.get_sample_value("posting_lock_wait_seconds_sum") or 0
+
+    from_alice(people)
+    retries, waited_s = counted()
+    with locked(people.account("users:alice:USD")):
+        post_due(0)
+    assert counted()[0] == retries + 1
+    assert counted()[1] >= waited_s + 0.1
+
+
+def test_what_was_to_be_executed_later_took_no_longer_than_its_booking(people: Tenant) -> None:
+    def took_s() -> float:
+        return REGISTRY.get_sample_value("transactions_duration_seconds_sum", {"type": "transfer"}) or 0
+
+    an_hour_ago = UUID(int=uuid7().int - (3_600_000 << 80))
+    (later,) = accepted([intent(people, id=an_hour_ago, execute_at=now())])
+    before_s = took_s()
+    emptied()
+    assert state(later)[0] == "completed"
+    assert took_s() - before_s < 60
