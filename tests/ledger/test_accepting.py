@@ -17,7 +17,7 @@ import pytest
 from config.localstack.processes import wait_until
 from config.runtime.clock import now, rfc3339
 from ledger.errors import AcceptTimeout
-from ledger.models import Account, Journal, QueuedPosting, Transaction
+from ledger.models import Account, Journal, QueuedPosting, Transaction, TransactionEvent
 from ledger.posting import accept as accepting
 from ledger.posting import engine, queue
 from ledger.queries.invariants import verify
@@ -66,6 +66,12 @@ def problem(answer: Any) -> tuple[int, str]:
 
 def soon(seconds: float) -> str:
     return rfc3339(now() + timedelta(seconds=seconds))
+
+
+def test_requests_that_come_at_once_are_accepted_in_few_commits(people: Tenant) -> None:
+    ids = [answer.json()["id"] for answer in at_once(16, lambda _: send(people, body(amount="0.01")))]
+    commits = set(TransactionEvent.objects.filter(transaction__in=ids).values_list("at", flat=True))
+    assert len(commits) <= 8
 
 
 def test_an_accepted_transaction_has_its_receipt_and_is_not_yet_booked(people: Tenant) -> None:
