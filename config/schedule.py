@@ -53,6 +53,12 @@ JOBS: tuple[Job, ...] = (
         doc="Has posted what is due and what a lost message or a dead worker left.",
     ),
     Job(
+        name="holds",
+        every_s=1,
+        call="ledger.services.holds.expire_holds",
+        doc="Ends the holds whose time is over, which nobody can capture any more.",
+    ),
+    Job(
         name="outbox_partitions",
         every_s=3600,
         call="ledger.events.partitions.ensure_partitions",

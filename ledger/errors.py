@@ -207,6 +207,72 @@ class DependencyDown(DomainError):
     kind, code = Kind.CONFLICT, "dependency_down"
 
 
+class StillProcessing(DomainError):
+    """It is not booked yet: ask again when it is."""
+
+    kind, code = Kind.CONFLICT, "still_processing"
+
+
+class NotHeld(DomainError):
+    """Only what is held can be captured or voided: it was not asked for with `"capture": "manual"`, or has failed."""
+
+    kind, code = Kind.CONFLICT, "not_held"
+
+
+class HoldCaptured(DomainError):
+    """All of the hold was captured, or the rest let go."""
+
+    kind, code = Kind.CONFLICT, "hold_captured"
+
+
+class HoldVoided(DomainError):
+    """The hold was voided."""
+
+    kind, code = Kind.CONFLICT, "hold_voided"
+
+
+class HoldExpired(DomainError):
+    """The hold has expired."""
+
+    kind, code = Kind.CONFLICT, "hold_expired"
+
+
+class CaptureExceedsHold(DomainError):
+    """No more can be captured than is still held."""
+
+    kind, code = Kind.CONFLICT, "capture_exceeds_hold"
+
+
+class NotReversible(DomainError):
+    """Only what is completed can be taken back."""
+
+    kind, code = Kind.CONFLICT, "not_reversible"
+
+
+class ReversalOfReversal(DomainError):
+    """A reversal is not taken back: book the money anew."""
+
+    kind, code = Kind.CONFLICT, "reversal_of_reversal"
+
+
+class ReversalExceeds(DomainError):
+    """No more can be taken back than was booked and is not taken back yet."""
+
+    kind, code = Kind.CONFLICT, "reversal_exceeds_original"
+
+
+class ExpiresOutOfRange(Invalid):
+    """A hold lasts until a moment that is to come, at most 31 days ahead."""
+
+    code = "expires_at_out_of_range"
+
+
+class ExpiresUnasked(Invalid):
+    """expires_at goes with `"capture": "manual"`."""
+
+    code = "expires_at_without_hold"
+
+
 class NotRetryable(DomainError):
     """It failed for a reason that another try does not change."""
 
@@ -245,6 +311,7 @@ FAILURES: dict[str, type[DomainError]] = {
         AccountFrozen,
         AccountClosed,
         BalanceTooLarge,
+        HoldExpired,
         Contention,
         Timeout,
         DependencyDown,

@@ -53,15 +53,23 @@ class Sums:
 
     def refusal(self, side: Side, amount_minor: int) -> str | None:
         """Return the error code that keeps `amount_minor` off this side, or None."""
+        code = self.capture_refusal(side, amount_minor)
+        if code is not None:
+            return code
+        raises = (side is Side.DEBIT) == (self.sign > 0)
+        return self._above_ceiling(amount_minor) if raises else self._below_floor(amount_minor)
+
+    def capture_refusal(self, side: Side, amount_minor: int) -> str | None:
+        """Return the error code that keeps what is held on this side from being booked, or None: room it has."""
         if self.status != AccountStatus.ACTIVE:
             return "account_closed"
         if self.frozen in _FREEZES[side]:
             return "account_frozen"
-        total = self.posted_debits if side is Side.DEBIT else self.posted_credits
-        if total + amount_minor > AMOUNT_MINOR_MAX:
-            return "balance_too_large"
-        raises = (side is Side.DEBIT) == (self.sign > 0)
-        return self._above_ceiling(amount_minor) if raises else self._below_floor(amount_minor)
+        if side is Side.DEBIT:
+            total = self.posted_debits + self.pending_debits
+        else:
+            total = self.posted_credits + self.pending_credits
+        return "balance_too_large" if total + amount_minor > AMOUNT_MINOR_MAX else None
 
     def _below_floor(self, amount_minor: int) -> str | None:
         held = self.pending_debits if self.sign < 0 else self.pending_credits
@@ -87,4 +95,12 @@ class Sums:
             self.posted_debits += amount_minor
         else:
             self.posted_credits += amount_minor
+        self.version += 1
+
+    def hold(self, side: Side, amount_minor: int) -> None:
+        """Add a held line, or with a negative amount one that takes off what was held there."""
+        if side is Side.DEBIT:
+            self.pending_debits += amount_minor
+        else:
+            self.pending_credits += amount_minor
         self.version += 1

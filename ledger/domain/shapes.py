@@ -7,6 +7,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
+# How what is asked becomes final: booked at once, or held until it is captured.
+AUTOMATIC, MANUAL = "automatic", "manual"
+
 
 class AccountName(Struct, frozen=True):
     """Which account: its id and its path."""
@@ -40,7 +43,8 @@ class FailureShape(Struct, frozen=True):
 class TransactionShape(Struct, frozen=True, kw_only=True):
     """A transaction; amounts are decimal texts in major units, times RFC 3339 in UTC.
 
-    `version` counts the moves of its status.
+    `version` counts the moves of its status and of its sums. `captured` is what of a hold has been booked (null where
+    nothing is held first), `reversed` what has been taken back by the transactions that name it in `reverses`.
     """
 
     id: UUID
@@ -59,6 +63,11 @@ class TransactionShape(Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     effective_at: str
     execute_at: str | None
+    capture: str
+    expires_at: str | None
+    captured: str | None
+    reversed: str
+    reverses: UUID | None
     batch_id: UUID | None
     version: int
     created_at: str

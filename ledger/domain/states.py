@@ -22,7 +22,8 @@ EXECUTING = "executing"
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PROCESSING: frozenset({Status.PENDING, Status.COMPLETED, Status.FAILED}),
     Status.FAILED: frozenset({Status.PROCESSING}),
-    Status.PENDING: frozenset({Status.COMPLETED, Status.VOIDED, Status.EXPIRED}),
+    # (It stays pending where a capture leaves something held.)
+    Status.PENDING: frozenset({Status.PENDING, Status.COMPLETED, Status.VOIDED, Status.EXPIRED}),
     Status.COMPLETED: frozenset({Status.REVERSED}),
     Status.VOIDED: frozenset(),
     Status.EXPIRED: frozenset(),

@@ -16,6 +16,7 @@ class EventType(StrEnum):
     TRANSACTION_PENDING = "transaction.pending"
     TRANSACTION_COMPLETED = "transaction.completed"
     TRANSACTION_FAILED = "transaction.failed"
+    TRANSACTION_CAPTURED = "transaction.captured"
     TRANSACTION_VOIDED = "transaction.voided"
     TRANSACTION_EXPIRED = "transaction.expired"
     TRANSACTION_REVERSED = "transaction.reversed"

@@ -16,6 +16,7 @@ _MODULES = (
     "interest",
     "fee",
     "penalty_interest",
+    "reversal",
 )
 
 KINDS: dict[str, TransactionKind] = {

@@ -20,10 +20,12 @@ class TransactionKind:
     """One transaction type.
 
     `counter` is the account that stands against a customer's when only the customer's is named (bank statements);
-    `customer_is_debited` says on which side the customer then stands.
+    `customer_is_debited` says on which side the customer then stands. One that is not asked for by name has an
+    operation of its own.
     """
 
     name: str
     summary: str
     customer_is_debited: bool
     counter: Counter | None = None
+    is_asked_by_name: bool = True

@@ -1,5 +1,6 @@
 from ledger.models.accounts import Account, Balance, Currency
 from ledger.models.batches import Batch, BatchItem
+from ledger.models.holds import OpenHold
 from ledger.models.journals import Entry, Journal
 from ledger.models.queue import QueuedPosting
 from ledger.models.transactions import Transaction, TransactionEvent
@@ -12,6 +13,7 @@ __all__ = [
     "Currency",
     "Entry",
     "Journal",
+    "OpenHold",
     "QueuedPosting",
     "Transaction",
     "TransactionEvent",

@@ -13,12 +13,16 @@ STATUSES = [(status.value, status.value) for status in Status]
 
 
 class Transaction(models.Model):
-    """One intent to move money. Only its status, error, attempts and completion move, and only as MOVES allows.
+    """One intent to move money. Only its status, error, attempts, completion and sums move, and only as MOVES allows.
 
     `created_at` is the time of the id, so (client, id) is the index by time. `attempts` counts the tries that ended in
-    a failure which another try may mend; `version` counts the moves of the status. No index names what moves, so that
-    a move stays on its page (HOT): what waits to be posted stands in QueuedPosting. The foreign keys are not declared:
-    the posting engine finds the accounts, and what is booked on them the guard on entry checks set-wise.
+    a failure which another try may mend; `version` counts the moves of the status and of the sums. `booked_minor` is
+    what of the amount has been booked, `reversed_minor` what of that has been taken back by the transactions that name
+    it in `reverses`. With `expires_at` the amount is held first, until it is captured, voided or that moment.
+
+    No index names what moves, so that a move stays on its page (HOT): what waits to be posted stands in QueuedPosting,
+    what is held in OpenHold. The foreign keys are not declared: the posting engine finds the accounts, and what is
+    booked on them the guard on entry checks set-wise.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
@@ -44,6 +48,12 @@ class Transaction(models.Model):
     error_code = models.CharField(max_length=48, null=True)
     effective_at = models.DateTimeField()
     execute_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    reverses = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="reversals"
+    )
+    booked_minor = MinorUnitsField(db_default=0)
+    reversed_minor = MinorUnitsField(db_default=0)
     batch = models.ForeignKey("Batch", on_delete=models.PROTECT, null=True, db_constraint=False, db_index=False)
     batch_index = models.PositiveSmallIntegerField(null=True)
     attempts = models.PositiveSmallIntegerField(db_default=0)
@@ -66,6 +76,26 @@ class Transaction(models.Model):
                 condition=models.Q(completed_at__isnull=True) | models.Q(status__in=["completed", "reversed"]),
             ),
             models.CheckConstraint(
+                name="transaction_booked_within",
+                condition=models.Q(booked_minor__gte=0, booked_minor__lte=models.F("amount_minor")),
+            ),
+            models.CheckConstraint(
+                name="transaction_reversed_within",
+                condition=models.Q(reversed_minor__gte=0, reversed_minor__lte=models.F("booked_minor")),
+            ),
+            models.CheckConstraint(
+                name="transaction_reversed_iff_all",
+                condition=models.Q(status="reversed", reversed_minor=models.F("booked_minor"))
+                | models.Q(~models.Q(status="reversed"), booked_minor=0)
+                | models.Q(~models.Q(status="reversed"), reversed_minor__lt=models.F("booked_minor")),
+            ),
+            models.CheckConstraint(
+                name="transaction_booked_as_status",
+                condition=models.Q(status__in=["completed", "reversed"], booked_minor__gt=0)
+                | models.Q(status="pending", expires_at__isnull=False, booked_minor__lt=models.F("amount_minor"))
+                | models.Q(status__in=["processing", "failed", "voided", "expired"], booked_minor=0),
+            ),
+            models.CheckConstraint(
                 name="transaction_two_accounts",
                 condition=~models.Q(debit_account=models.F("credit_account")),
             ),
@@ -85,6 +115,9 @@ class Transaction(models.Model):
                 fields=["client", "peer_user_id", "id"],
                 name="transaction_by_peer",
                 condition=models.Q(peer_user_id__isnull=False),
+            ),
+            models.Index(
+                fields=["reverses"], name="transaction_by_reversed", condition=models.Q(reverses__isnull=False)
             ),
         ]
 

@@ -116,7 +116,7 @@ def _sort(
             if intent.key is not None:
                 known[intent.key] = TakenKey(intent.request_hash or b"", intent.id)
             results.append(len(accepted))
-            accepted.append(Judged(intent, Status.PROCESSING))
+            accepted.append(Judged(intent, Status.PROCESSING, moved_minor=intent.amount_minor))
             joining += intent.execute_at is None
     return accepted, results
 

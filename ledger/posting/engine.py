@@ -1,6 +1,7 @@
 """The one engine: lock the balances in order, judge in memory, write set-wise (design §4). One is a batch of one.
 
-1. Lock every balance of the round, in the order of the accounts; then read account states, taken keys, the clock.
+1. Lock the transactions that the round moves, then every balance, in the order of their ids; then read account states,
+   taken keys, the clock.
 2. Judge the intents one after the other.
 3. Write transactions, journals with lines, history and outbox rows; the guards of the database check all of it.
 4. Commit. What a conflict undid is repeated; what the database refused is repeated one by one.
@@ -12,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -42,6 +45,7 @@ from ledger.posting.intents import Intent, Outcome
 from ledger.posting.judge import Judged, Key, TakenKey, judge, units
 from ledger.posting.report import report_outcomes, report_statuses
 from ledger.posting.shape import transaction_shape
+from ledger.posting.standing import Standing, ask_for_targets, standings
 from ledger.posting.write import write_round
 
 ROUND_SIZE_MAX = 1000
@@ -136,10 +140,11 @@ def settle(
     """
     if patience is None:
         patience = SET_LOCK_TIMEOUT if alone is None else ROUND_PATIENCE
-    balances, taken, posted_at = _lock_and_look(intents, alone, patience)
+    found = _lock_and_look(intents, alone, patience)
     if before is not None:
         before()
-    verdicts = judge(intents, balances, taken)
+    posted_at = found.posted_at
+    verdicts = judge(intents, found.balances, found.taken, found.standings, now=posted_at)
     moment = rfc3339(posted_at)
     shapes = [transaction_shape(one, posted_at=moment) for one in verdicts.judged]
     if verdicts.judged:
@@ -171,28 +176,43 @@ def _answer(intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool) 
     return [Outcome(refusal=refusal)] * len(intents)
 
 
-def _lock_and_look(
-    intents: Sequence[Intent], alone: Key | None, patience: str
-) -> tuple[dict[int, Sums], dict[Key, TakenKey], datetime]:
-    account_ids = {account.id for intent in intents for account in (intent.debit, intent.credit)}
+class _Found(NamedTuple):
+    """What is locked, and what stood there when it was."""
+
+    balances: dict[int, Sums]
+    taken: dict[Key, TakenKey]
+    standings: dict[UUID, Standing]
+    posted_at: datetime
+
+
+def _lock_and_look(intents: Sequence[Intent], alone: Key | None, patience: str) -> _Found:
+    account_ids = {account.id for intent in intents for account in intent.accounts}
     keyed = [intent.key for intent in intents if intent.key is not None]
+    targets = {intent.target_id for intent in intents if intent.target_id is not None}
     asked_at = time.perf_counter()
-    with raw_cursor() as locks, raw_cursor() as states, raw_cursor() as keys, raw_cursor() as clock:
+    with (
+        raw_cursor() as moved,
+        raw_cursor() as locks,
+        raw_cursor() as states,
+        raw_cursor() as keys,
+        raw_cursor() as clock,
+    ):
         try:
             with pipeline():
                 keys.execute(patience)
                 ask_for_keys(keys, shared=keyed, alone=[] if alone is None else [alone])
+                if targets:
+                    ask_for_targets(moved, targets)
                 ask_for_balances(locks, states, account_ids)
                 ask_for_known(keys, keyed)
                 clock.execute(CLOCK)
         finally:
             POSTING_LOCK_WAIT.observe(time.perf_counter() - asked_at)  # in vain, too
-        taken = known_keys(keys)
         (now,) = clock.fetchall()[0]
         balances = locked_balances(locks, states)
         # The server's clock may be set back; the books' time does not go back.
         posted_at = max([now, *(sums.last_posted_at for sums in balances.values() if sums.last_posted_at is not None)])
-        return balances, taken, posted_at
+        return _Found(balances, known_keys(keys), standings(moved) if targets else {}, posted_at)
 
 
 def ask_for_known(cursor: Cursor, keyed: Sequence[Key]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,11 +21,23 @@ class Accepted(NamedTuple):
     attempts: int
 
 
+class Action(Enum):
+    """What is to be done: book it (or hold it, where it says so), or end what is held by a transaction that stands."""
+
+    BOOK = auto()
+    CAPTURE = auto()
+    VOID = auto()
+    EXPIRE = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """A transaction as asked, with its accounts found and its amount in minor units; `trace` is a W3C traceparent.
 
-    Those of a round with one `group` are booked together or not at all. `accepted` is None for one that is new.
+    Those of a round with one `group` are booked together or not at all. `accepted` is None for one that is new. With
+    `expires_at` it is held till then. `original` is the transaction that it takes back, by as much as its own amount.
+    Another `action` than BOOK is done to the transaction of that id, which stands; a capture books `portion_minor` of
+    it (None: all that is still held), and with `is_final` lets the rest go.
     """
 
     id: UUID
@@ -40,10 +53,16 @@ class Intent:
     metadata: dict[str, Any] = field(default_factory=dict)
     effective_at: datetime | None = None
     execute_at: datetime | None = None
+    expires_at: datetime | None = None
+    original: Intent | None = None
+    action: Action = Action.BOOK
+    portion_minor: int | None = None
+    is_final: bool = True
     batch_id: UUID | None = None
     batch_index: int | None = None
     group: str | None = None
     accepted: Accepted | None = None
+    reason: str = ""
     actor: str
     request_id: str = ""
     trace: str = ""
@@ -56,9 +75,16 @@ class Intent:
     @property
     def key(self) -> tuple[int, str] | None:
         """The idempotency key that its booking takes: one that was accepted has taken it already."""
-        if self.idempotency_key is None or self.accepted is not None:
+        if self.idempotency_key is None or self.accepted is not None or self.action is not Action.BOOK:
             return None
         return self.client_id, self.idempotency_key
+
+    @property
+    def target_id(self) -> UUID | None:
+        """The transaction that stands and is moved: what is captured, ended, or taken back."""
+        if self.original is not None:
+            return self.original.id
+        return None if self.action is Action.BOOK else self.id
 
     @property
     def accounts(self) -> tuple[AccountRef, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,9 +13,10 @@ from config.runtime.errors import DomainError
 from config.runtime.ids import uuid7s
 from ledger.domain.accounts import AccountRef
 from ledger.domain.balances import Side, Sums
-from ledger.domain.states import Status
-from ledger.errors import GroupRefused, IdempotencyKeyReused, failure_of
-from ledger.posting.intents import Intent, Outcome
+from ledger.domain.states import JournalKind, Layer, Status
+from ledger.errors import GroupRefused, HoldExpired, IdempotencyKeyReused, failure_of
+from ledger.posting.intents import Action, Intent, Outcome
+from ledger.posting.standing import Standing, hold_objection, reversal_objection
 
 Key = tuple[int, str]
 
@@ -31,6 +33,7 @@ class Line(NamedTuple):
 
     account: AccountRef
     side: Side
+    layer: Layer
     amount_minor: int
     account_version: int
     posted_after: int
@@ -41,15 +44,30 @@ class Line(NamedTuple):
 class Judged:
     """One intent with its verdict: completed with the lines of a journal, failed with an error code, or accepted.
 
-    `attempts` counts the tries until now that another try may mend.
+    `attempts` counts the tries until now that another try may mend. `moved_minor` is what this verdict moves;
+    `standing` is where the transaction stands then, if it stood already.
     """
 
     intent: Intent
     status: Status
     error_code: str | None = None
     lines: tuple[Line, ...] = ()
+    kind: JournalKind = JournalKind.POST
     journal_id: UUID | None = None
     attempts: int = 0
+    moved_minor: int = 0
+    from_status: Status | None = None
+    standing: Standing | None = None
+
+    @property
+    def is_captured_in_part(self) -> bool:
+        """Whether some of a hold was captured and the rest is still held."""
+        return self.from_status is Status.PENDING and self.status is Status.PENDING
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is a step of the transaction's history: what takes part of it back tells that of itself."""
+        return self.standing is None or self.status is not self.from_status or self.is_captured_in_part
 
 
 @dataclass(slots=True)
@@ -60,13 +78,20 @@ class Verdicts:
     results: list[int | Outcome] = field(default_factory=list)
 
 
-def judge(intents: Sequence[Intent], balances: Mapping[int, Sums], taken: Mapping[Key, TakenKey]) -> Verdicts:
-    """Return the verdicts, in the order of the intents; `balances` are moved along.
+def judge(
+    intents: Sequence[Intent],
+    balances: Mapping[int, Sums],
+    taken: Mapping[Key, TakenKey],
+    standings: Mapping[UUID, Standing],
+    *,
+    now: datetime,
+) -> Verdicts:
+    """Return the verdicts, in the order of the intents; `balances` and `standings` are moved along.
 
     The order alone decides: cutting the same intents into other rounds gives the same verdicts, unless a cut parts a
-    group, which is judged where its first intent stands.
+    group, which is judged where its first intent stands. `now` decides which holds have ended.
     """
-    bench = _Bench(balances, dict(taken))
+    bench = _Bench(balances, dict(taken), dict(standings), now)
     results: dict[int, int | Outcome] = {}
     for places in units(intents):
         unit = [intents[place] for place in places]
@@ -88,10 +113,12 @@ def units(intents: Sequence[Intent]) -> Collection[list[int]]:
 
 @dataclass(slots=True)
 class _Bench:
-    """Where intents are judged: the sums and keys as those before have left them, and what is to be written."""
+    """Where intents are judged: sums, keys and standings as those before have left them, and what is to be written."""
 
     balances: Mapping[int, Sums]
     known: dict[Key, TakenKey]
+    standings: dict[UUID, Standing]
+    now: datetime
     judged: list[Judged] = field(default_factory=list)
 
     def one(self, intent: Intent) -> list[int | Outcome]:
@@ -100,10 +127,20 @@ class _Bench:
         holder = None if key is None else self.known.get(key)
         if holder is not None:
             return [replay(intent, holder)]
+        objection = self._objection(intent)
+        if objection is not None:
+            return [Outcome(refusal=objection)]
         if key is not None:
             self.known[key] = TakenKey(intent.request_hash or b"", intent.id)
-        self.judged.append(_verdict(intent, self.balances[intent.debit.id], self.balances[intent.credit.id]))
-        return [len(self.judged) - 1]
+        place = len(self.judged)
+        if intent.action is not Action.BOOK:
+            self.judged.append(self._end(intent))
+            return [place]
+        one = _verdict(intent, self.balances[intent.debit.id], self.balances[intent.credit.id], now=self.now)
+        self.judged.append(one)
+        if intent.original is not None and one.status is Status.COMPLETED:
+            self.judged.append(self._taken_back(intent.original, intent.amount_minor))
+        return [place]
 
     def group(self, unit: Sequence[Intent]) -> list[int | Outcome]:
         """Judge intents that are booked together; when one fails, take back the others and their keys.
@@ -112,6 +149,7 @@ class _Bench:
         """
         account_ids = {account.id for intent in unit for account in intent.accounts}
         before = [(self.balances[account_id], copy(self.balances[account_id])) for account_id in account_ids]
+        standings = dict(self.standings)
         new_keys = {intent.key for intent in unit if intent.key is not None} - self.known.keys()
         begun = len(self.judged)
         results = [self.one(intent)[0] for intent in unit]
@@ -120,8 +158,9 @@ class _Bench:
             return results
         for sums, saved in before:
             sums.restore(saved)
+        self.standings = standings
         for key in new_keys:
-            del self.known[key]
+            self.known.pop(key, None)
         undone = {one.intent.id for one in self.judged[begun:]}
         del self.judged[begun:]
         return [
@@ -137,6 +176,55 @@ class _Bench:
         error_code = self.judged[result].error_code
         return None if error_code is None else failure_of(error_code)
 
+    def _objection(self, intent: Intent) -> DomainError | None:
+        """Return what keeps an intent from being done to the transaction that it names, if it names one."""
+        if intent.target_id is None:
+            return None
+        standing = self.standings[intent.target_id]
+        if intent.original is not None:
+            return reversal_objection(standing, intent.amount_minor)
+        objection = hold_objection(standing, intent, now=self.now)
+        if objection is None and intent.action is Action.CAPTURE:
+            code = self.balances[intent.debit.id].capture_refusal(Side.DEBIT, 0)
+            code = code or self.balances[intent.credit.id].capture_refusal(Side.CREDIT, 0)
+            return None if code is None else failure_of(code)
+        return objection
+
+    def _end(self, intent: Intent) -> Judged:
+        """Capture, void or expire: take off what was held, and book what is captured."""
+        before = self.standings[intent.id]
+        held = before.held_minor
+        captured = 0 if intent.action is not Action.CAPTURE else intent.portion_minor or held
+        released = held if intent.is_final or intent.action is not Action.CAPTURE else captured
+        standing = before.captured(captured, is_over=released == held, by=intent.action, now=self.now)
+        self.standings[intent.id] = standing
+        lines = list[Line]()
+        for account, side in ((intent.debit, Side.DEBIT), (intent.credit, Side.CREDIT)):
+            lines.append(_held(self.balances[account.id], account, side, -released))
+            if captured:
+                lines.append(_posted(self.balances[account.id], account, side, captured))
+        return Judged(
+            intent,
+            standing.status,
+            lines=tuple(lines),
+            kind=_ENDED_BY[intent.action],
+            moved_minor=captured or released,
+            from_status=before.status,
+            standing=standing,
+        )
+
+    def _taken_back(self, original: Intent, amount_minor: int) -> Judged:
+        before = self.standings[original.id]
+        standing = self.standings[original.id] = before.taken_back(amount_minor)
+        return Judged(original, standing.status, moved_minor=amount_minor, from_status=before.status, standing=standing)
+
+
+_ENDED_BY = {
+    Action.CAPTURE: JournalKind.CAPTURE,
+    Action.VOID: JournalKind.VOID,
+    Action.EXPIRE: JournalKind.EXPIRE,
+}
+
 
 def replay(intent: Intent, holder: TakenKey) -> Outcome:
     """Return the outcome of an intent whose key is taken."""
@@ -145,16 +233,39 @@ def replay(intent: Intent, holder: TakenKey) -> Outcome:
     return Outcome(replay_of=holder.transaction_id)
 
 
-def _verdict(intent: Intent, debit: Sums, credit: Sums) -> Judged:
+def _verdict(intent: Intent, debit: Sums, credit: Sums, *, now: datetime) -> Judged:
     amount = intent.amount_minor
-    error_code = debit.refusal(Side.DEBIT, amount) or credit.refusal(Side.CREDIT, amount)
-    attempts = intent.accepted.attempts if intent.accepted is not None else 0
+    is_late = intent.expires_at is not None and intent.expires_at <= now
+    error_code = HoldExpired.code if is_late else None
+    error_code = error_code or debit.refusal(Side.DEBIT, amount) or credit.refusal(Side.CREDIT, amount)
+    attempts, from_status = 0, None
+    if intent.accepted is not None:
+        attempts, from_status = intent.accepted.attempts, Status.PROCESSING
     if error_code is not None:
-        return Judged(intent, Status.FAILED, error_code, attempts=attempts)
-    debit.post(Side.DEBIT, amount)
-    credit.post(Side.CREDIT, amount)
-    lines = (
-        Line(intent.debit, Side.DEBIT, amount, debit.version, debit.posted, debit.pending),
-        Line(intent.credit, Side.CREDIT, -amount, credit.version, credit.posted, credit.pending),
+        return Judged(intent, Status.FAILED, error_code, attempts=attempts, moved_minor=amount, from_status=from_status)
+    is_held = intent.expires_at is not None
+    book = _held if is_held else _posted
+    return Judged(
+        intent,
+        Status.PENDING if is_held else Status.COMPLETED,
+        lines=(book(debit, intent.debit, Side.DEBIT, amount), book(credit, intent.credit, Side.CREDIT, amount)),
+        kind=JournalKind.HOLD if is_held else JournalKind.POST if intent.original is None else JournalKind.REVERSAL,
+        attempts=attempts,
+        moved_minor=amount,
+        from_status=from_status,
     )
-    return Judged(intent, Status.COMPLETED, None, lines, attempts=attempts)
+
+
+def _posted(sums: Sums, account: AccountRef, side: Side, amount_minor: int) -> Line:
+    sums.post(side, amount_minor)
+    return _line(sums, account, side, Layer.POSTED, amount_minor)
+
+
+def _held(sums: Sums, account: AccountRef, side: Side, amount_minor: int) -> Line:
+    sums.hold(side, amount_minor)
+    return _line(sums, account, side, Layer.HELD, amount_minor)
+
+
+def _line(sums: Sums, account: AccountRef, side: Side, layer: Layer, amount_minor: int) -> Line:
+    signed = amount_minor if side is Side.DEBIT else -amount_minor
+    return Line(account, side, layer, signed, sums.version, sums.posted, sums.pending)

@@ -8,26 +8,34 @@ from config.runtime.clock import rfc3339
 from ledger.domain.accounts import AccountKind
 from ledger.domain.money import format_amount
 from ledger.domain.receipts import receipt_code
-from ledger.domain.shapes import LineShape, TransactionShape, account_name
+from ledger.domain.shapes import AUTOMATIC, MANUAL, LineShape, TransactionShape, account_name
 from ledger.domain.states import Layer, Status
 from ledger.errors import failure_shape
 from ledger.events.outbox import Happened
-from ledger.events.types import OUTCOMES
+from ledger.events.types import OUTCOMES, EventType
 from ledger.posting.judge import Judged, Line
+from ledger.posting.standing import Standing
 
 _DEBIT_NORMAL = frozenset(kind.value for kind in AccountKind if kind.is_debit_normal)
 
 
 def transaction_shape(judged: Judged, *, posted_at: str) -> TransactionShape:
     """Return the transaction as its API shows it at this commit; `posted_at` is RFC 3339, one for the round."""
-    intent = judged.intent
+    intent, standing = judged.intent, judged.standing
+    exponent = intent.debit.exponent
     created = rfc3339(intent.created_at)
+    if standing is None:
+        version = 1 if intent.accepted is None else intent.accepted.version + 1
+        completed_at = posted_at if judged.status is Status.COMPLETED else None
+    else:
+        version = standing.version
+        completed_at = None if standing.completed_at is None else rfc3339(standing.completed_at)
     return TransactionShape(
         id=intent.id,
         receipt_code=receipt_code(intent.id),
         type=intent.type,
         status=judged.status.value,
-        amount=format_amount(intent.amount_minor, exponent=intent.debit.exponent),
+        amount=format_amount(intent.amount_minor, exponent=exponent),
         currency=intent.debit.currency,
         debit_account=account_name(intent.debit),
         credit_account=account_name(intent.credit),
@@ -39,11 +47,20 @@ def transaction_shape(judged: Judged, *, posted_at: str) -> TransactionShape:
         metadata=intent.metadata,
         effective_at=rfc3339(intent.effective_at) if intent.effective_at else created,
         execute_at=rfc3339(intent.execute_at) if intent.execute_at else None,
+        capture=MANUAL if intent.expires_at else AUTOMATIC,
+        expires_at=rfc3339(intent.expires_at) if intent.expires_at else None,
+        captured=_captured(standing, exponent) if intent.expires_at else None,
+        reversed=format_amount(0 if standing is None else standing.reversed_minor, exponent=exponent),
+        reverses=None if intent.original is None else intent.original.id,
         batch_id=intent.batch_id,
-        version=1 if intent.accepted is None else intent.accepted.version + 1,
+        version=version,
         created_at=created,
-        completed_at=posted_at if judged.status is Status.COMPLETED else None,
+        completed_at=completed_at,
     )
+
+
+def _captured(standing: Standing | None, exponent: int) -> str:
+    return format_amount(0 if standing is None else standing.booked_minor, exponent=exponent)
 
 
 def happened(judged: Judged, shape: TransactionShape) -> Happened:
@@ -53,7 +70,7 @@ def happened(judged: Judged, shape: TransactionShape) -> Happened:
     intent = judged.intent
     return Happened(
         intent.client_id,
-        OUTCOMES[judged.status],
+        EventType.TRANSACTION_CAPTURED if judged.is_captured_in_part else OUTCOMES[judged.status],
         intent.owner.public_id,
         f'{data[:-1]},"entries":{entries}}}',
         intent.trace,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from config.runtime.arrays import blobs, numbers, texts, uuids
+from config.runtime.clock import rfc3339
 from config.runtime.database import pipeline, raw_cursor
 from config.runtime.sql import sql_file
 from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
 from ledger.events.outbox import record_events
+from ledger.locks import Cursor
 from ledger.posting.judge import Judged
 from ledger.posting.shape import happened
+from ledger.posting.standing import Standing
 
 TRANSACTIONS = sql_file("ledger/posting", "write_transactions")
 JOURNALS = sql_file("ledger/posting", "write_journals")
@@ -23,6 +27,12 @@ HISTORY = sql_file("ledger/posting", "write_history")
 FINISH = sql_file("ledger/posting", "finish_transactions")
 ACCEPT = sql_file("ledger/posting", "accept")
 LEAVE_QUEUE = sql_file("ledger/posting", "leave_queue")
+MOVE = sql_file("ledger/posting", "move_transactions")
+OPEN_HOLDS = """
+INSERT INTO ledger_openhold (transaction_id, expires_at)
+SELECT * FROM unnest(%(id)s::uuid[], %(expires_at)s::timestamptz[])
+"""
+END_HOLDS = "DELETE FROM ledger_openhold WHERE transaction_id = ANY(%(id)s::uuid[])"
 
 Both = Sequence[tuple[Judged, TransactionShape]]
 
@@ -30,19 +40,47 @@ Both = Sequence[tuple[Judged, TransactionShape]]
 def write_round(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, posted_at: datetime) -> None:
     """Write transactions, journals with their lines, history and outbox rows, in one round trip."""
     both = list(zip(judged, shapes, strict=True))
-    new = [(one, shape) for one, shape in both if one.intent.accepted is None]
-    accepted = [one for one in judged if one.intent.accepted is not None]
-    completed = [(one, shape) for one, shape in both if one.journal_id is not None]
+    new = [(one, shape) for one, shape in both if one.standing is None and one.intent.accepted is None]
+    accepted = [one for one in judged if one.standing is None and one.intent.accepted is not None]
+    booked = [(one, shape) for one, shape in both if one.journal_id is not None]
+    told = [(one, shape) for one, shape in both if one.is_told]
     with raw_cursor() as cursor, pipeline():
         if new:
             cursor.execute(TRANSACTIONS, _transaction_columns(new) | {"posted_at": posted_at})
         if accepted:
             cursor.execute(FINISH, _outcome_columns(accepted) | {"posted_at": posted_at})
             cursor.execute(LEAVE_QUEUE, {"id": uuids([one.intent.id for one in accepted])})
-        if completed:
-            cursor.execute(JOURNALS, _journal_columns(completed) | {"posted_at": posted_at})
-        cursor.execute(HISTORY, _history_columns(judged) | {"posted_at": posted_at})
-        record_events(cursor, [happened(one, shape) for one, shape in both])
+        _move(cursor, [one for one in judged if one.standing is not None])
+        if booked:
+            cursor.execute(JOURNALS, _journal_columns(booked) | {"posted_at": posted_at})
+        _note_holds(cursor, judged)
+        cursor.execute(HISTORY, _history_columns([one for one, _ in told]) | {"posted_at": posted_at})
+        record_events(cursor, [happened(one, shape) for one, shape in told])
+
+
+def _move(cursor: Cursor, moved: Sequence[Judged]) -> None:
+    """Write where transactions stand that stood already; one that a round moves twice is written twice, in order."""
+    while moved:
+        now: dict[UUID, Standing] = {}
+        later: list[Judged] = []
+        for one in moved:
+            if one.intent.id in now or one.standing is None:
+                later.append(one)
+            else:
+                now[one.intent.id] = one.standing
+        cursor.execute(MOVE, _standing_columns(now))
+        moved = later
+
+
+def _note_holds(cursor: Cursor, judged: Sequence[Judged]) -> None:
+    """Keep the table of open holds: those that begin, and those that end."""
+    begun = [one.intent for one in judged if one.status is Status.PENDING and one.from_status is not Status.PENDING]
+    ended = [one.intent.id for one in judged if one.from_status is Status.PENDING and one.status is not Status.PENDING]
+    if begun:
+        ends = texts([rfc3339(intent.expires_at) if intent.expires_at else None for intent in begun])
+        cursor.execute(OPEN_HOLDS, {"id": uuids([intent.id for intent in begun]), "expires_at": ends})
+    if ended:
+        cursor.execute(END_HOLDS, {"id": uuids(ended)})
 
 
 def write_accepted(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, accepted_at: datetime) -> None:
@@ -81,6 +119,8 @@ def _transaction_columns(new: Both) -> dict[str, Any]:
         "error_code": texts([one.error_code for one in judged]),
         "effective_at": texts([shape.effective_at for shape in shapes]),
         "execute_at": texts([shape.execute_at for shape in shapes]),
+        "expires_at": texts([shape.expires_at for shape in shapes]),
+        "reverses_id": texts([None if shape.reverses is None else shape.reverses.hex for shape in shapes]),
         "batch_id": texts([None if intent.batch_id is None else intent.batch_id.hex for intent in intents]),
         "batch_index": numbers([intent.batch_index for intent in intents]),
         "created_at": texts([shape.created_at for shape in shapes]),
@@ -96,23 +136,39 @@ def _outcome_columns(accepted: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def _journal_columns(completed: Both) -> dict[str, Any]:
-    journal_ids = [one.journal_id for one, _ in completed if one.journal_id is not None]
+def _standing_columns(standings: Mapping[UUID, Standing]) -> dict[str, Any]:
+    found = standings.values()
+    return {
+        "id": uuids(standings),
+        "status": texts([one.status.value for one in found]),
+        "version": numbers([one.version for one in found]),
+        "booked_minor": numbers([one.booked_minor for one in found]),
+        "reversed_minor": numbers([one.reversed_minor for one in found]),
+        "completed_at": texts([None if one.completed_at is None else rfc3339(one.completed_at) for one in found]),
+    }
+
+
+def _journal_columns(booked: Both) -> dict[str, Any]:
+    journal_ids = [one.journal_id for one, _ in booked if one.journal_id is not None]
     lines = [
         (journal_id, number, line)
-        for journal_id, (one, _) in zip(journal_ids, completed, strict=True)
+        for journal_id, (one, _) in zip(journal_ids, booked, strict=True)
         for number, line in enumerate(one.lines, 1)
     ]
     return {
         "id": uuids(journal_ids),
-        "client_id": numbers([one.intent.client_id for one, _ in completed]),
-        "transaction_id": uuids([one.intent.id for one, _ in completed]),
-        "external_ref": texts([shape.receipt_code for _, shape in completed]),
-        "effective_at": texts([shape.effective_at for _, shape in completed]),
+        "client_id": numbers([one.intent.client_id for one, _ in booked]),
+        "transaction_id": uuids([one.intent.id for one, _ in booked]),
+        "external_ref": texts([shape.receipt_code for _, shape in booked]),
+        "kind": texts([one.kind.value for one, _ in booked]),
+        "entry_count": numbers([len(one.lines) for one, _ in booked]),
+        # What ends a hold is effective when it is done.
+        "effective_at": texts([shape.effective_at if one.standing is None else None for one, shape in booked]),
         "journal_id": uuids([journal_id for journal_id, _, _ in lines]),
         "line": numbers([number for _, number, _ in lines]),
         "account_id": numbers([line.account.id for _, _, line in lines]),
         "line_currency": texts([line.account.currency for _, _, line in lines]),
+        "layer": texts([line.layer.value for _, _, line in lines]),
         "line_amount": numbers([line.amount_minor for _, _, line in lines]),
         "account_version": numbers([line.account_version for _, _, line in lines]),
         "posted_after": numbers([line.posted_after for _, _, line in lines]),
@@ -123,10 +179,10 @@ def _journal_columns(completed: Both) -> dict[str, Any]:
 def _history_columns(judged: Sequence[Judged]) -> dict[str, Any]:
     return {
         "transaction_id": uuids([one.intent.id for one in judged]),
-        "from_status": texts([one.intent.accepted and Status.PROCESSING.value for one in judged]),
+        "from_status": texts([None if one.from_status is None else one.from_status.value for one in judged]),
         "to_status": texts([one.status.value for one in judged]),
-        "amount_minor": numbers([one.intent.amount_minor for one in judged]),
+        "amount_minor": numbers([one.moved_minor for one in judged]),
         "actor": texts([one.intent.actor for one in judged]),
-        "reason": texts([one.error_code or "" for one in judged]),
+        "reason": texts([one.error_code or one.intent.reason for one in judged]),
         "request_id": texts([one.intent.request_id for one in judged]),
     }

@@ -19,7 +19,7 @@ SAMPLE_SIZE = 5
 _FOLDER = "ledger/queries"
 _PARAMETERS: dict[str, Any] = {
     "moves": [f"{before}>{after}" for before, afters in MOVES.items() for after in afters],
-    "outcomes": [outcome.value for outcome in OUTCOMES.values()],
+    "outcomes": [outcome.value for outcome in (*OUTCOMES.values(), EventType.TRANSACTION_CAPTURED)],
     "account_opened": EventType.ACCOUNT_OPENED.value,
     "sample_size": SAMPLE_SIZE,
 }
@@ -54,6 +54,9 @@ CHECKS = (
     Check("history_ends_in_status", "the last history event is the status"),
     Check("history_moves_allowed", "each history is a chain of allowed moves"),
     Check("transactions_booked", "completed transactions have their one post, failed ones none"),
+    Check("sums_booked", "what a transaction says is booked and taken back of it, is"),
+    Check("reversals_of_transactions", "each reversal leads back between the accounts of its original"),
+    Check("holds_open", "what is pending is an open hold, and nothing else is"),
     Check("queue_complete", "what is processing waits in the queue, and nothing else does"),
     Check("batches_counted", "each batch has its items, and waits for those that have no outcome"),
     Check("receipts_of_ids", "each receipt code is that of its transaction's id"),

@@ -13,7 +13,7 @@ from config.runtime.errors import NotFound
 from ledger.domain.accounts import AccountKind, AccountRef
 from ledger.domain.balances import Side
 from ledger.domain.money import format_amount
-from ledger.domain.shapes import EntryShape, MoveShape, TransactionShape, account_name
+from ledger.domain.shapes import AUTOMATIC, MANUAL, EntryShape, MoveShape, TransactionShape, account_name
 from ledger.domain.states import EXECUTING
 from ledger.errors import failure_shape
 from ledger.models import Account, Entry, Transaction, TransactionEvent
@@ -81,12 +81,13 @@ def shown(row: Transaction, *, since: float) -> TransactionShape:
 
 def transaction_shape(row: Transaction) -> TransactionShape:
     """Return a stored transaction as its API shows it, for what is not shown yet."""
+    exponent = row.currency.exponent
     return TransactionShape(
         id=row.pk,
         receipt_code=row.receipt_code,
         type=row.type,
         status=row.status,
-        amount=format_amount(row.amount_minor, exponent=row.currency.exponent),
+        amount=format_amount(row.amount_minor, exponent=exponent),
         currency=row.currency_id,
         debit_account=account_name(row.debit_account),
         credit_account=account_name(row.credit_account),
@@ -98,6 +99,11 @@ def transaction_shape(row: Transaction) -> TransactionShape:
         metadata=row.metadata,
         effective_at=rfc3339(row.effective_at),
         execute_at=rfc3339(row.execute_at) if row.execute_at else None,
+        capture=MANUAL if row.expires_at else AUTOMATIC,
+        expires_at=rfc3339(row.expires_at) if row.expires_at else None,
+        captured=format_amount(row.booked_minor, exponent=exponent) if row.expires_at else None,
+        reversed=format_amount(row.reversed_minor, exponent=exponent),
+        reverses=row.reverses_id,
         batch_id=row.batch_id,
         version=row.version,
         created_at=rfc3339(row.created_at),

@@ -67,6 +67,7 @@ class _Due(NamedTuple):
     metadata: str
     effective_at: datetime
     execute_at: datetime | None
+    expires_at: datetime | None
     batch_id: UUID | None
     batch_index: int | None
     version: int
@@ -253,7 +254,16 @@ def _next_attempt(lane: int, transaction_id: UUID, code: str) -> Settled | None:
 
 def _failed(intent: Intent, code: str, attempts: int) -> Settled:
     moment = now()
-    judged = [Judged(intent, Status.FAILED, code, attempts=attempts)]
+    judged = [
+        Judged(
+            intent,
+            Status.FAILED,
+            code,
+            attempts=attempts,
+            moved_minor=intent.amount_minor,
+            from_status=Status.PROCESSING,
+        )
+    ]
     shapes = [transaction_shape(judged[0], posted_at=rfc3339(moment))]
     write_round(judged, shapes, posted_at=moment)
     return Settled(judged, shapes, [])
@@ -278,6 +288,7 @@ def _intent(row: _Due, accounts: Mapping[int, AccountRef]) -> Intent:
         metadata=msgspec.json.decode(row.metadata),
         effective_at=row.effective_at,
         execute_at=row.execute_at,
+        expires_at=row.expires_at,
         batch_id=row.batch_id,
         batch_index=row.batch_index,
         accepted=Accepted(row.version, row.attempts),

@@ -22,7 +22,7 @@ from config.runtime.tracing import outgoing_headers
 from ledger.domain.accounts import AccountRef
 from ledger.domain.money import AmountInvalid, format_amount, parse_positive_amount
 from ledger.domain.receipts import receipt_code
-from ledger.domain.shapes import TransactionShape
+from ledger.domain.shapes import AUTOMATIC, MANUAL, TransactionShape
 from ledger.errors import (
     AMOUNT_REFUSALS,
     AcceptTimeout,
@@ -32,6 +32,8 @@ from ledger.errors import (
     EffectiveInFuture,
     EffectiveOutOfRange,
     ExecuteTooFar,
+    ExpiresOutOfRange,
+    ExpiresUnasked,
     SameAccount,
     TypeUnknown,
     failure_of,
@@ -45,6 +47,7 @@ from ledger.queries.transactions import shown_transactions
 
 EFFECTIVE_AHEAD_MAX = timedelta(minutes=5)
 EXECUTE_AHEAD_MAX = timedelta(days=366)
+HOLD_LASTS, HOLD_LASTS_MAX = timedelta(days=7), timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,8 @@ class Submission:
     metadata: dict[str, Any] = field(default_factory=dict)
     effective_at: datetime | None = None
     execute_at: datetime | None = None
+    capture: str = AUTOMATIC
+    expires_at: datetime | None = None
     group: str | None = None
     idempotency_key: str | None = None
     request_hash: bytes | None = None
@@ -107,7 +112,7 @@ def submit_transaction(
         if wait_s is None or intent.execute_at is not None:
             return _accepted(intent)
         try:
-            return _settled_or_raised(_posting.submit(intent, timeout_s=wait_s))
+            return settled_or_raised(_posting.submit(intent, timeout_s=wait_s))
         except NotBegun:
             return _accepted(intent)
     except QueueFull:
@@ -124,7 +129,7 @@ def try_transaction(
         DomainError: what the booking would be refused with, or would fail with.
     """
     intent = _looked_up(client_id, submission, actor=actor, request_id=request_id, now=now)
-    tried = _settled_or_raised(post([intent], dry_run=True)[0])
+    tried = settled_or_raised(post([intent], dry_run=True)[0])
     if tried.transaction.error is not None:
         raise failure_of(tried.transaction.error.code)
     return tried.transaction
@@ -142,12 +147,13 @@ def _looked_up(client_id: int, submission: Submission, *, actor: str, request_id
 
 def _accepted(intent: Intent) -> Submitted:
     try:
-        return _settled_or_raised(_accepting.submit(intent, timeout_s=settings.RECEIPT_TIMEOUT))
+        return settled_or_raised(_accepting.submit(intent, timeout_s=settings.RECEIPT_TIMEOUT))
     except (NotBegun, OutcomeUnknown) as error:
         raise AcceptTimeout(retry_after_s=1) from error
 
 
-def _settled_or_raised(outcome: Outcome) -> Submitted:
+def settled_or_raised(outcome: Outcome) -> Submitted:
+    """Return what stands in the books, or raise the refusal."""
     result = _settled([outcome])[0]
     if isinstance(result, DomainError):
         raise result
@@ -190,7 +196,7 @@ def intent_of(
     request_id: str,
     now: datetime,
 ) -> Intent:
-    if submission.type not in KINDS:
+    if submission.type not in KINDS or not KINDS[submission.type].is_asked_by_name:
         raise TypeUnknown.at("/type", detail=f"There is no type {submission.type!r}.")
     debit = _account(accounts, "/debit_account", submission.debit_account)
     credit = _account(accounts, "/credit_account", submission.credit_account)
@@ -198,6 +204,7 @@ def intent_of(
         raise SameAccount.at("/credit_account")
     amount_minor = _amount(submission, debit, credit)
     execute_at = _execute_at(submission.execute_at, now)
+    expires_at = _expires_at(submission, execute_at or now)
     return Intent(
         id=uuid7(),
         client_id=client_id,
@@ -212,6 +219,7 @@ def intent_of(
         metadata=submission.metadata,
         effective_at=_effective_at(submission.effective_at, now) or execute_at,
         execute_at=execute_at,
+        expires_at=expires_at,
         group=submission.group,
         actor=actor,
         request_id=request_id,
@@ -256,6 +264,19 @@ def _execute_at(moment: datetime | None, now: datetime) -> datetime | None:
     if moment > now + EXECUTE_AHEAD_MAX:
         raise ExecuteTooFar.at("/execute_at")
     return moment.astimezone(UTC)
+
+
+def _expires_at(submission: Submission, held_at: datetime) -> datetime | None:
+    """Return when what is held ends; None for what is booked at once."""
+    if submission.capture != MANUAL:
+        if submission.expires_at is not None:
+            raise ExpiresUnasked.at("/expires_at")
+        return None
+    if submission.expires_at is None:
+        return held_at + HOLD_LASTS
+    if not held_at < submission.expires_at <= held_at + HOLD_LASTS_MAX:
+        raise ExpiresOutOfRange.at("/expires_at")
+    return submission.expires_at.astimezone(UTC)
 
 
 def log_start(intents: Iterable[Intent]) -> None:

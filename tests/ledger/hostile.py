@@ -106,9 +106,9 @@ def refused(books: Books, sqlstate: str | None, user: str = "app") -> Iterator[p
 # A new intent of 10.00 from alice to bob, so that what is refused is a booking and not its transaction.
 INTENT = """
 INSERT INTO ledger_transaction (id, client_id, receipt_code, type, status, error_code, amount_minor, currency_id,
-    debit_account_id, credit_account_id, metadata, effective_at, created_at)
+    debit_account_id, credit_account_id, metadata, effective_at, created_at, expires_at, booked_minor, reversed_minor)
 VALUES ('{intent}', {client}, 'RCP-hostile', 'transfer', 'processing', NULL, 1000, 'USD', {alice}, {bob}, '{{}}',
-    now(), now());
+    now(), now(), now(), 0, 0);
 """
 
 Line = dict[str, Any]

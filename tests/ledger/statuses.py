@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -47,8 +48,8 @@ def copied_books() -> Iterator[None]:
 
 
 def accept(bank: Tenant) -> UUID:
-    """Return the id of a transaction of alice's that waits to be posted: version 1, of which nothing is known yet."""
-    answer = bank.post("/v2/transactions", TRANSFER, Prefer="respond-async")
+    """Return the id of a transaction of alice's that waits to be held: version 1, of which nothing is known yet."""
+    answer = bank.post("/v2/transactions", TRANSFER | {"capture": "manual"}, Prefer="respond-async")
     assert answer.status_code == 202
     transaction_id = UUID(answer.json()["id"])
     tracker._tracker._writer.flush()
@@ -66,8 +67,13 @@ def move(transaction_id: UUID, *statuses: str) -> StatusShape:
     """Let the stored transaction go through these; return what is then true of it."""
     rows = Transaction.objects.filter(pk=transaction_id)
     for status in statuses:
+        sums: dict[str, Any] = {}
+        if status == "completed":
+            sums["booked_minor"] = F("amount_minor")
+        if status == "reversed":
+            sums["reversed_minor"] = F("amount_minor")
         error = "timeout" if status == "failed" else None
-        assert rows.update(status=status, version=F("version") + 1, error_code=error) == 1
+        assert rows.update(status=status, version=F("version") + 1, error_code=error, **sums) == 1
     return stored(transaction_id)
 
 

@@ -229,6 +229,15 @@ LIMITS = {
     "an amount of nothing": INTENT.replace(" 1000,", " 0,"),
     "one account on both sides": INTENT.replace("{bob}", "{alice}"),
     "a failure without a reason": INTENT.replace("processing", "failed"),
+    "more booked than asked": INTENT.replace("processing", "completed").replace("now(), 0, 0", "now(), 1001, 0"),
+    "more taken back than booked": INTENT.replace("processing", "completed").replace("now(), 0, 0", "now(), 10, 11"),
+    "completed and nothing booked": INTENT.replace("processing", "completed"),
+    "completed and all taken back": INTENT.replace("processing", "completed").replace("0, 0)", "1000, 1000)"),
+    "reversed and something left": INTENT.replace("processing", "reversed").replace("0, 0)", "1000, 999)"),
+    "processing and something booked": INTENT.replace("0, 0)", "1, 0)"),
+    "pending and all booked": INTENT.replace("processing", "pending").replace("0, 0)", "1000, 0)"),
+    "pending without an end": INTENT.replace("processing", "pending").replace("now(), 0, 0", "NULL, 0, 0"),
+    "a sum that is no number": INTENT.replace("0, 0)", "'NaN', 0)"),
 }
 
 
@@ -236,6 +245,10 @@ LIMITS = {
 def test_the_constraints_refuse(books: Books, sql: str) -> None:
     with refused(books, CHECKED) as app:
         app.execute(books.written(sql))
+
+
+# What is booked and taken back of a thousand.
+SUMS = {Status.COMPLETED: (1000, 0), Status.REVERSED: (1000, 1000)}
 
 
 def reason(status: Status) -> str:
@@ -248,10 +261,13 @@ def test_a_status_moves_only_along_the_table(books: Books, before: Status) -> No
     with connect("app") as app:
         for after in Status:
             app.execute("BEGIN")
-            app.execute(books.written(INTENT.replace("'processing', NULL", f"'{before}', {reason(before)}")))
+            stands = INTENT.replace("'processing', NULL", f"'{before}', {reason(before)}")
+            app.execute(books.written(stands.replace("now(), 0, 0", "now(), {}, {}".format(*SUMS.get(before, (0, 0))))))
+            booked, taken_back = (400, 0) if before is after is Status.PENDING else SUMS.get(after, (0, 0))
             try:
                 app.execute(
                     books.written(f"UPDATE ledger_transaction SET status = '{after}', error_code = {reason(after)}, ")
+                    + f"booked_minor = {booked}, reversed_minor = {taken_back}, "
                     + books.written("version = version + 1 WHERE id = '{intent}'")
                 )
                 became.append(after)
@@ -281,12 +297,14 @@ FIXED = {
     "metadata": "'{{\"a\": 1}}'",
     "effective_at": "effective_at - interval '1 day'",
     "execute_at": "now()",
+    "expires_at": "now()",
+    "reverses_id": "gen_random_uuid()",
     "batch_id": "gen_random_uuid()",
     "batch_index": "7",
     "created_at": "created_at - interval '1 day'",
 }
-MOVING = {"status", "error_code", "attempts", "version", "completed_at"}
-MOVE = "status = 'reversed', version = version + 1"
+MOVING = {"status", "error_code", "attempts", "version", "completed_at", "booked_minor", "reversed_minor"}
+MOVE = "status = 'reversed', reversed_minor = booked_minor, version = version + 1"
 
 
 def test_each_column_of_a_transaction_is_fixed_or_moves(books: Books) -> None:
@@ -310,8 +328,8 @@ COUNTS = {
     "an attempt less": "attempts = attempts - 1",
     "no attempt": "attempts = attempts",
     "a version without a move": "attempts = attempts + 1, version = version + 1",
-    "a move without a version": "status = 'completed'",
-    "a version too many": "status = 'completed', version = version + 2",
+    "a move without a version": "status = 'completed', booked_minor = 1000",
+    "a version too many": "status = 'completed', booked_minor = 1000, version = version + 2",
     "a move that forgets attempts": f"{FAIL}, attempts = 0",
     "a move that counts two attempts": f"{FAIL}, attempts = attempts + 2",
 }
@@ -335,6 +353,9 @@ def test_moves_and_attempts_are_counted_one_by_one(books: Books, change: str) ->
 OUTCOMES = [
     ("done", "completed_at = '1970-01-01'"),
     ("done", "attempts = attempts + 1"),
+    ("done", "booked_minor = booked_minor - 1, version = version + 1"),
+    ("done", "reversed_minor = 1"),
+    ("failed", "booked_minor = 1, version = version + 1"),
     ("failed", "completed_at = now()"),
     ("failed", "error_code = 'x'"),
 ]

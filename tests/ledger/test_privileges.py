@@ -38,8 +38,10 @@ APP = {
     "ledger_currency": "SELECT",
     "ledger_entry": "INSERT, SELECT",
     "ledger_journal": "INSERT, SELECT",
+    "ledger_openhold": "DELETE, INSERT, SELECT",
     "ledger_queuedposting": "DELETE, INSERT, SELECT, UPDATE (next_attempt_at)",
-    "ledger_transaction": "INSERT, SELECT, UPDATE (attempts, completed_at, error_code, status, version)",
+    "ledger_transaction": "INSERT, SELECT, "
+    "UPDATE (attempts, booked_minor, completed_at, error_code, reversed_minor, status, version)",
     "ledger_transactionevent": "INSERT, SELECT",
 }
 READONLY = {
@@ -57,6 +59,7 @@ READONLY = {
     "ledger_currency": "SELECT",
     "ledger_entry": "SELECT",
     "ledger_journal": "SELECT",
+    "ledger_openhold": "SELECT",
     "ledger_queuedposting": "SELECT",
     "ledger_transaction": "SELECT",
     "ledger_transactionevent": "SELECT",

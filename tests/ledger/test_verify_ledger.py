@@ -46,11 +46,18 @@ SELECT {}, {}, now(), 'mallory', '', '' FROM ledger_transaction WHERE id = {}
 CORRUPTIONS = {
     "one line grows": (
         f"UPDATE ledger_entry SET amount_minor = amount_minor + 1 WHERE journal_id = {JOURNAL} AND line = 1",
-        {"journals_balanced", "trial_balance", "balances_folded", "versions_chained", "transactions_booked"},
+        {
+            "journals_balanced",
+            "trial_balance",
+            "balances_folded",
+            "versions_chained",
+            "transactions_booked",
+            "sums_booked",
+        },
     ),
     "both lines grow": (
         f"UPDATE ledger_entry SET amount_minor = amount_minor + sign(amount_minor) WHERE journal_id = {JOURNAL}",
-        {"balances_folded", "versions_chained", "transactions_booked"},
+        {"balances_folded", "versions_chained", "transactions_booked", "sums_booked"},
     ),
     "a journal expects a third line": (
         f"UPDATE ledger_journal SET entry_count = 3 WHERE id = {JOURNAL}",
@@ -62,7 +69,7 @@ CORRUPTIONS = {
     ),
     "a journal is gone, its lines are not": (
         f"DELETE FROM ledger_journal WHERE id = {JOURNAL}",
-        {"journals_complete", "transactions_booked"},
+        {"journals_complete", "transactions_booked", "sums_booked"},
     ),
     "a journal names another receipt": (
         f"UPDATE ledger_journal SET external_ref = 'RCP-20261121-0' WHERE id = {JOURNAL}",
@@ -139,15 +146,15 @@ CORRUPTIONS = {
             pending_credits = b.pending_credits + greatest(-e.amount_minor, 0)
         FROM ledger_entry e WHERE e.journal_id = {JOURNAL} AND e.account_id = b.account_id
         """,
-        {"pending_held", "versions_chained"},
+        {"pending_held", "versions_chained", "sums_booked"},
     ),
     "more is captured than was held": (
         f"UPDATE ledger_journal SET kind = 'capture' WHERE id = {JOURNAL}",
         {"holds_resolved_within", "transactions_booked"},
     ),
     "a status moves without history": (
-        f"UPDATE ledger_transaction SET status = 'reversed' WHERE id = {TRANSFER}",
-        {"history_ends_in_status"},
+        f"UPDATE ledger_transaction SET status = 'reversed', reversed_minor = booked_minor WHERE id = {TRANSFER}",
+        {"history_ends_in_status", "sums_booked"},
     ),
     "a history makes a move that is not allowed": (
         f"""
@@ -173,7 +180,15 @@ CORRUPTIONS = {
     ),
     "a failed transaction has a journal": (
         f"UPDATE ledger_journal SET transaction_id = {FAILED} WHERE id = {JOURNAL}",
-        {"journals_of_transactions", "transactions_booked"},
+        {"journals_of_transactions", "transactions_booked", "sums_booked"},
+    ),
+    "a transaction says it reverses another": (
+        f"UPDATE ledger_transaction SET reverses_id = {FAILED} WHERE id = {TRANSFER}",
+        {"reversals_of_transactions", "sums_booked", "transactions_booked"},
+    ),
+    "a hold is open of nothing": (
+        f"INSERT INTO ledger_openhold (transaction_id, expires_at) VALUES ({TRANSFER}, now())",
+        {"holds_open"},
     ),
     "a transaction is to be posted and waits nowhere": (REOPEN, {"queue_complete"}),
     "what is booked waits to be posted": (ENQUEUE.format("id", "client_id", TRANSFER), {"queue_complete"}),

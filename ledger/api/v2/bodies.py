@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, UnsetType
@@ -65,6 +65,35 @@ class TransactionIn(Body, frozen=True, kw_only=True):
     metadata: Metadata = msgspec.field(default_factory=dict)
     effective_at: Annotated[datetime, Meta(tz=True)] | None = None
     execute_at: Annotated[datetime, Meta(tz=True, description="When to book it, at most a year ahead.")] | None = None
+    capture: Annotated[
+        Literal["automatic", "manual"],
+        Meta(description="manual: hold the amount until it is captured, voided or expired."),
+    ] = "automatic"
+    expires_at: (
+        Annotated[datetime, Meta(tz=True, description="When a hold ends: after 7 days unless said, at most 31.")] | None
+    ) = None
+
+
+class CaptureIn(Body, frozen=True, kw_only=True):
+    """How much of a hold to book: all that is still held, unless an amount is named."""
+
+    amount: AmountText | None = None
+    final: Annotated[bool, Meta(description="Let go what is still held after it.")] = False
+
+
+class VoidIn(Body, frozen=True, kw_only=True):
+    """A hold to let go; the reason stands in the history."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
+class ReversalIn(Body, frozen=True, kw_only=True):
+    """How much to take back: all that is not yet, unless an amount is named."""
+
+    amount: AmountText | None = None
+    reference: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    description: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    metadata: Metadata = msgspec.field(default_factory=dict)
 
 
 def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) -> Submission:
@@ -85,6 +114,8 @@ def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) 
         metadata=body.metadata,
         effective_at=body.effective_at,
         execute_at=body.execute_at,
+        capture=body.capture,
+        expires_at=body.expires_at,
         idempotency_key=key,
         request_hash=request_hash,
     )

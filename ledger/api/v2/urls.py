@@ -6,6 +6,7 @@ from django.urls import path
 
 from ledger.api.v2.accounts import AccountViewSet
 from ledger.api.v2.batches import BatchViewSet
+from ledger.api.v2.moves import MoveViewSet
 from ledger.api.v2.statuses import ReceiptViewSet, StatusViewSet
 from ledger.api.v2.transactions import TransactionViewSet
 
@@ -15,6 +16,9 @@ urlpatterns = [
     path("transactions/<uuid:pk>", TransactionViewSet.as_view({"get": "retrieve"}), name="transaction"),
     path("transactions/<uuid:pk>/history", TransactionViewSet.as_view({"get": "history"}), name="transaction-history"),
     path("transactions/<uuid:pk>/retry", TransactionViewSet.as_view({"post": "retry"}), name="transaction-retry"),
+    path("transactions/<uuid:pk>/capture", MoveViewSet.as_view({"post": "capture"}), name="transaction-capture"),
+    path("transactions/<uuid:pk>/void", MoveViewSet.as_view({"post": "void"}), name="transaction-void"),
+    path("transactions/<uuid:pk>/reverse", MoveViewSet.as_view({"post": "reverse"}), name="transaction-reverse"),
     path("transactions/<uuid:pk>/status", StatusViewSet.as_view({"get": "retrieve"}), name="transaction-status"),
     path("accounts", AccountViewSet.as_view({"get": "list", "post": "create"}), name="accounts"),
     path("accounts/<uuid:pk>", AccountViewSet.as_view({"get": "retrieve"}), name="account"),

@@ -12,6 +12,10 @@ FROM (
         ('ledger_transaction', 'transaction_key_once'),
         ('ledger_transaction', 'transaction_amount_positive'),
         ('ledger_transaction', 'transaction_two_accounts'),
+        ('ledger_transaction', 'transaction_booked_within'),
+        ('ledger_transaction', 'transaction_reversed_within'),
+        ('ledger_transaction', 'transaction_reversed_iff_all'),
+        ('ledger_transaction', 'transaction_booked_as_status'),
         ('ledger_transaction', 'transaction_error_iff_failed')
 ) AS x (on_table, name)
 LEFT JOIN pg_constraint c ON c.conrelid = to_regclass('public.' || x.on_table) AND c.conname = x.name

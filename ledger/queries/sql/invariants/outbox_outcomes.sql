@@ -4,11 +4,18 @@
 SELECT coalesce(m.client_id, o.client_id) AS client_id, coalesce(m.id, o.id) AS transaction_id,
     coalesce(m.type, o.type) AS type, coalesce(m.moves, 0) AS moves, coalesce(o.events, 0) AS events
 FROM (
-    SELECT t.client_id, t.id::text AS id, 'transaction.' || h.to_status AS type, count(*) AS moves
-    FROM ledger_transactionevent h
-    JOIN ledger_transaction t ON t.id = h.transaction_id
-    WHERE h.to_status <> 'processing'
-    GROUP BY t.client_id, t.id, h.to_status
+    SELECT client_id, id, type, count(*) AS moves
+    FROM (
+        SELECT t.client_id, t.id::text AS id,
+            'transaction.' || CASE
+                WHEN h.from_status = 'pending' AND h.to_status = 'pending' THEN 'captured'
+                ELSE h.to_status
+            END AS type
+        FROM ledger_transactionevent h
+        JOIN ledger_transaction t ON t.id = h.transaction_id
+        WHERE h.to_status <> 'processing'
+    ) moved
+    GROUP BY client_id, id, type
 ) m
 FULL JOIN (
     SELECT client_id, id, type, count(*) AS events

@@ -11,7 +11,10 @@ WITH book AS (
             ('ledger_currency', '{}'),
             ('ledger_balance', '{floor,ceiling}'),
             ('ledger_account', '{status,frozen,metadata}'),
-            ('ledger_transaction', '{status,error_code,attempts,version,completed_at}')
+            (
+                'ledger_transaction',
+                '{status,error_code,attempts,version,completed_at,booked_minor,reversed_minor}'
+            )
     ) AS b (name, updated)
     CROSS JOIN LATERAL (
         SELECT to_regclass('public.' || b.name) AS relid

@@ -1,16 +1,19 @@
--- Transactions whose books are not what their status says: completed ones without a hold have exactly one post, and its
--- two lines are their accounts and amount; failed and processing ones have no journal.
+-- Transactions whose books are not what their status says: completed ones without a hold have exactly one post, or one
+-- reversal where they take another back, and its two lines are their accounts and amount; failed and processing ones have
+-- no journal; all others have one hold.
 SELECT t.client_id, t.id AS transaction_id, t.status, j.journals, j.posts, j.holds, j.right_lines, j.lines
 FROM ledger_transaction t
 LEFT JOIN (
     SELECT
         k.transaction_id,
         count(DISTINCT k.id) AS journals,
-        count(DISTINCT k.id) FILTER (WHERE k.kind = 'post') AS posts,
+        count(DISTINCT k.id) FILTER (
+            WHERE k.kind = CASE WHEN o.reverses_id IS NULL THEN 'post' ELSE 'reversal' END
+        ) AS posts,
         count(DISTINCT k.id) FILTER (WHERE k.kind = 'hold') AS holds,
-        count(*) FILTER (WHERE k.kind = 'post') AS lines,
+        count(*) FILTER (WHERE k.kind IN ('post', 'reversal')) AS lines,
         count(*) FILTER (
-            WHERE k.kind = 'post' AND e.layer = 'posted' AND e.currency_id = o.currency_id
+            WHERE k.kind IN ('post', 'reversal') AND e.layer = 'posted' AND e.currency_id = o.currency_id
                 AND (e.account_id, e.amount_minor)
                     IN ((o.debit_account_id, o.amount_minor), (o.credit_account_id, -o.amount_minor))
         ) AS right_lines

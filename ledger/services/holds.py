@@ -1,0 +1,106 @@
+"""Capture, void and expire what is held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from ledger.domain.shapes import TransactionShape
+from ledger.models import OpenHold, Transaction
+from ledger.posting.engine import post
+from ledger.posting.intents import Action, Outcome
+from ledger.queries.transactions import get_transaction, shown_transaction
+from ledger.services.idempotency import Claim, find_earlier, keep_key
+from ledger.services.stored import portion, stored_intent
+
+CAPTURE, VOID = "transactions.capture", "transactions.void"
+EXPIRED_AT_ONCE = 500
+DUE = """
+SELECT transaction_id FROM ledger_openhold
+WHERE expires_at <= clock_timestamp()
+ORDER BY expires_at
+LIMIT %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A transaction as it stands after the request; `replayed` when an earlier one with the same key did it."""
+
+    transaction: TransactionShape
+    replayed: bool
+
+
+class _Earlier(Exception):
+    """An equal request was first."""
+
+
+def capture_transaction(
+    *,
+    client_id: int,
+    transaction_id: UUID,
+    amount: str | None,
+    is_final: bool,
+    claim: Claim,
+    actor: str,
+    request_id: str,
+) -> Moved:
+    """Book what is held, or the part of it that `amount` says; with `is_final` the rest is let go.
+
+    Raises:
+        NotFound: the client has no such transaction.
+        Invalid: it is no amount of its currency.
+        DomainError: of kind CONFLICT, when so much is not held (any more). Nothing moved.
+    """
+    row = get_transaction(client_id, transaction_id)
+    asked: dict[str, Any] = {"portion_minor": portion(amount, row.currency.exponent), "is_final": is_final}
+    return _do(row, claim, action=Action.CAPTURE, actor=actor, request_id=request_id, **asked)
+
+
+def void_transaction(
+    *, client_id: int, transaction_id: UUID, reason: str = "", claim: Claim, actor: str, request_id: str
+) -> Moved:
+    """Let go what is still held; `reason` stands in the history.
+
+    Raises:
+        NotFound: the client has no such transaction.
+        DomainError: of kind CONFLICT, when nothing is held (any more). Nothing moved.
+    """
+    row = get_transaction(client_id, transaction_id)
+    return _do(row, claim, action=Action.VOID, reason=reason, actor=actor, request_id=request_id)
+
+
+def expire_holds() -> int:
+    """End the holds whose time is over, in rounds; return how many. A hold is over at its time, also before."""
+    ended = 0
+    while due := [hold.transaction for hold in OpenHold.objects.raw(DUE, [EXPIRED_AT_ONCE])]:
+        intents = [stored_intent(row, action=Action.EXPIRE, actor="schedule", request_id="") for row in due]
+        outcomes = post(intents)
+        ended += sum(outcome.transaction is not None for outcome in outcomes)
+        if len(due) < EXPIRED_AT_ONCE:
+            break
+    return ended
+
+
+def _do(row: Transaction, claim: Claim, **asked: Any) -> Moved:
+    """Do it in one commit with the key of the request."""
+    client_id, intent = row.client_id, stored_intent(row, **asked)
+
+    def look() -> None:
+        if find_earlier(client_id=client_id, claim=claim) is not None:
+            raise _Earlier
+
+    def keep(outcomes: Sequence[Outcome]) -> None:
+        if outcomes[0].refusal is not None:
+            raise outcomes[0].refusal
+        keep_key(client_id=client_id, claim=claim, object_id=str(row.pk))
+
+    try:
+        look()
+        outcome = post([intent], alone=(client_id, claim.key), before=look, alongside=keep)[0]
+    except _Earlier:
+        return Moved(shown_transaction(client_id, row.pk), replayed=True)
+    assert outcome.transaction is not None
+    return Moved(outcome.transaction, replayed=False)

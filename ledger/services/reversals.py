@@ -1,0 +1,73 @@
+"""Take back what was booked, by a transaction of its own; nothing that stands is changed but its sum and status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from config.runtime.ids import uuid7
+from ledger.errors import ReversalExceeds
+from ledger.kinds.reversal import KIND as REVERSAL
+from ledger.models import Transaction
+from ledger.posting.engine import post
+from ledger.posting.intents import Intent
+from ledger.queries.transactions import get_transaction
+from ledger.services.stored import portion, stored_intent
+from ledger.services.transactions import Submitted, log_start, settled_or_raised
+
+OPERATION = "transactions.reverse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reversal:
+    """What a door was asked to take back: all that is not yet, or the part that `amount` says."""
+
+    amount: str | None = None
+    reference: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    idempotency_key: str
+    request_hash: bytes
+
+
+def reverse_transaction(
+    *, client_id: int, transaction_id: UUID, reversal: Reversal, actor: str, request_id: str
+) -> Submitted:
+    """Book the money back, in full or in part. What the books refuse is stored as failed, as any transaction.
+
+    Raises:
+        NotFound: the client has no such transaction.
+        Invalid: it is no amount of its currency.
+        IdempotencyKeyReused: the key belongs to another request.
+        DomainError: of kind CONFLICT, when so much cannot be taken back (any more). Nothing was stored.
+    """
+    row = get_transaction(client_id, transaction_id)
+    intent = _intent(row, reversal, actor=actor, request_id=request_id)
+    log_start([intent])
+    return settled_or_raised(post([intent])[0])
+
+
+def _intent(row: Transaction, reversal: Reversal, *, actor: str, request_id: str) -> Intent:
+    original = stored_intent(row, actor=actor, request_id=request_id)
+    left_minor = row.booked_minor - row.reversed_minor
+    amount_minor = portion(reversal.amount, row.currency.exponent) or left_minor or row.amount_minor
+    if amount_minor > row.amount_minor:
+        raise ReversalExceeds
+    return Intent(
+        id=uuid7(),
+        client_id=row.client_id,
+        type=REVERSAL.name,
+        amount_minor=amount_minor,
+        debit=original.credit,
+        credit=original.debit,
+        idempotency_key=reversal.idempotency_key,
+        request_hash=reversal.request_hash,
+        reference=reversal.reference,
+        description=reversal.description,
+        metadata=reversal.metadata,
+        original=original,
+        actor=actor,
+        request_id=request_id,
+        trace=original.trace,
+    )

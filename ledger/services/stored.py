@@ -1,0 +1,51 @@
+"""What is asked of a transaction that stands: the intent that it was, and what is to be done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.runtime.tracing import outgoing_headers
+from ledger.domain.money import AmountInvalid, parse_positive_amount
+from ledger.errors import AMOUNT_REFUSALS
+from ledger.models import Transaction
+from ledger.posting.intents import Intent
+from ledger.queries.accounts import accounts_by_id
+
+
+def stored_intent(row: Transaction, *, actor: str, request_id: str, **asked: Any) -> Intent:
+    """Return the intent that a transaction was, for who asks something of it now; `asked` says what."""
+    accounts = accounts_by_id((row.debit_account_id, row.credit_account_id))
+    return Intent(
+        id=row.pk,
+        client_id=row.client_id,
+        type=row.type,
+        amount_minor=row.amount_minor,
+        debit=accounts[row.debit_account_id],
+        credit=accounts[row.credit_account_id],
+        reference=row.reference,
+        description=row.description,
+        metadata=row.metadata,
+        effective_at=row.effective_at,
+        execute_at=row.execute_at,
+        expires_at=row.expires_at,
+        batch_id=row.batch_id,
+        batch_index=row.batch_index,
+        actor=actor,
+        request_id=request_id,
+        trace=outgoing_headers().get("traceparent", ""),
+        **asked,
+    )
+
+
+def portion(text: str | None, exponent: int) -> int | None:
+    """Return the part of a transaction's amount that is meant, in minor units; None for all that is left.
+
+    Raises:
+        Invalid: it is no amount of that currency.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_positive_amount(text, exponent=exponent)
+    except AmountInvalid as error:
+        raise AMOUNT_REFUSALS[error.code].at("/amount", detail=str(error)) from error

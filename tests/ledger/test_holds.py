@@ -1,0 +1,289 @@
+"""Holds: held funds are nobody else's, and a hold ends once: captured, voided or expired."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from config.runtime.clock import now, rfc3339
+from ledger.events.models import OutboxEvent
+from ledger.models import OpenHold, Transaction
+from ledger.queries.invariants import verify
+from ledger.services.holds import expire_holds
+from tests.ledger.locks import in_thread
+from tests.people import Tenant
+
+URL = "/v2/transactions"
+
+
+@pytest.fixture
+def people(bank: Tenant) -> Tenant:
+    """A bank where alice holds 10.00 and bob nothing."""
+    bank.person("alice", holding="10.00")
+    bank.person("bob")
+    return bank
+
+
+def asked(amount: str = "6.00", **more: Any) -> dict[str, Any]:
+    accounts = {"debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
+    return {"type": "transfer", "amount": amount, "currency": "USD", "capture": "manual"} | accounts | more
+
+
+def held(people: Tenant, amount: str = "6.00", **more: Any) -> str:
+    answer = people.post(URL, asked(amount, **more))
+    assert (answer.status_code, answer.json()["status"]) == (201, "pending")
+    return str(answer.json()["id"])
+
+
+def capture(people: Tenant, transaction: str, amount: str | None = None, **more: Any) -> Any:
+    key = more.pop("key", None)
+    return people.post(f"{URL}/{transaction}/capture", ({"amount": amount} if amount else {}) | more, key=key)
+
+
+def void(people: Tenant, transaction: str, key: str | None = None, **body: Any) -> Any:
+    return people.post(f"{URL}/{transaction}/void", body, key=key)
+
+
+def shows(people: Tenant, name: str) -> tuple[str, str, str]:
+    balance = people.get(f"/v2/accounts/{people.account(f'users:{name}:USD').id}").json()["balance"]
+    return balance["posted"], balance["held"], balance["available"]
+
+
+def refusal(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def events(transaction: str) -> list[str]:
+    rows = OutboxEvent.objects.filter(data__startswith=f'{{"id":"{transaction}"').order_by("id")
+    return [row.type for row in rows]
+
+
+def expired(transaction: str) -> None:
+    """Let its time be over: the owner of the database may say when that was."""
+    from tests.conftest import DATABASE, owner_connection
+
+    with owner_connection(DATABASE) as owner:
+        owner.execute("ALTER TABLE ledger_transaction DISABLE TRIGGER transaction_moves")
+        for table, column in (("ledger_transaction", "id"), ("ledger_openhold", "transaction_id")):
+            owner.execute(f"UPDATE {table} SET expires_at = now() WHERE {column} = %s", [transaction])
+        owner.execute("ALTER TABLE ledger_transaction ENABLE TRIGGER transaction_moves")
+
+
+def test_what_is_held_is_neither_booked_nor_available(people: Tenant) -> None:
+    transaction = held(people)
+    assert shows(people, "alice") == ("10.00", "6.00", "4.00")
+    assert shows(people, "bob") == ("0.00", "0.00", "0.00")
+    assert refusal(people.post(URL, asked("4.01", capture="automatic"))) == (409, "insufficient_funds")
+    assert people.post(URL, asked("4.00", capture="automatic")).status_code == 201
+    assert events(transaction) == ["transaction.pending"]
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_a_capture_books_all_that_is_held(people: Tenant) -> None:
+    transaction = held(people)
+    answer = capture(people, transaction)
+
+    shown = answer.json()
+    assert (answer.status_code, shown["status"], shown["captured"]) == (200, "completed", "6.00")
+    assert shown["completed_at"] is not None
+    assert people.get(f"{URL}/{transaction}").json() == shown
+    assert (shows(people, "alice"), shows(people, "bob")) == (("4.00", "0.00", "4.00"), ("6.00", "0.00", "6.00"))
+    assert events(transaction) == ["transaction.pending", "transaction.completed"]
+    steps = people.get(f"{URL}/{transaction}/history").json()["data"]
+    assert [(step["status"], step["amount"]) for step in steps if step["status"] != "executing"] == [
+        ("pending", "6.00"),
+        ("completed", "6.00"),
+    ]
+    assert not OpenHold.objects.filter(pk=transaction).exists()
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_several_captures_and_the_last_lets_go_the_rest(people: Tenant) -> None:
+    transaction = held(people)
+    first = capture(people, transaction, "1.00").json()
+    second = capture(people, transaction, "2.00").json()
+    assert [(one["status"], one["captured"], one["version"]) for one in (first, second)] == [
+        ("pending", "1.00", 2),
+        ("pending", "3.00", 3),
+    ]
+    assert shows(people, "alice") == ("7.00", "3.00", "4.00")
+
+    last = capture(people, transaction, "0.50", final=True).json()
+
+    assert (last["status"], last["captured"]) == ("completed", "3.50")
+    assert shows(people, "alice") == ("6.50", "0.00", "6.50")
+    assert events(transaction) == [
+        "transaction.pending",
+        "transaction.captured",
+        "transaction.captured",
+        "transaction.completed",
+    ]
+    told = json.loads(OutboxEvent.objects.get(type="transaction.completed", data__contains=transaction).data)
+    assert [(entry["layer"], entry["side"], entry["amount"]) for entry in told["entries"]] == [
+        ("held", "credit", "3.00"),
+        ("posted", "debit", "0.50"),
+        ("held", "debit", "3.00"),
+        ("posted", "credit", "0.50"),
+    ]
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_captures_that_reach_the_amount_complete_it(people: Tenant) -> None:
+    transaction = held(people)
+    capture(people, transaction, "1.00")
+    assert capture(people, transaction, "5.00").json()["status"] == "completed"
+
+
+def test_a_void_lets_go_what_is_held(people: Tenant) -> None:
+    transaction = held(people)
+    answer = void(people, transaction, reason="the order was cancelled")
+    assert (answer.status_code, answer.json()["status"]) == (200, "voided")
+    assert shows(people, "alice") == ("10.00", "0.00", "10.00")
+    assert events(transaction) == ["transaction.pending", "transaction.voided"]
+    last = people.get(f"{URL}/{transaction}/history").json()["data"][-1]
+    assert (last["status"], last["reason"]) == ("voided", "the order was cancelled")
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_after_a_capture_a_void_completes(people: Tenant) -> None:
+    transaction = held(people)
+    capture(people, transaction, "1.00")
+    assert void(people, transaction).json()["status"] == "completed"
+    assert shows(people, "alice") == ("9.00", "0.00", "9.00")
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_what_expired_is_let_go_and_what_was_captured_stays(people: Tenant) -> None:
+    untouched, captured, running = held(people, "1.00"), held(people, "2.00"), held(people, "3.00")
+    capture(people, captured, "0.50")
+    expired(untouched)
+    expired(captured)
+
+    assert expire_holds() >= 2
+
+    assert [people.get(f"{URL}/{one}").json()["status"] for one in (untouched, captured, running)] == [
+        "expired",
+        "completed",
+        "pending",
+    ]
+    assert shows(people, "alice") == ("9.50", "3.00", "6.50")
+    assert events(untouched) == ["transaction.pending", "transaction.expired"]
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_nobody_captures_or_voids_what_has_expired_also_before_it_is_let_go(people: Tenant) -> None:
+    transaction = held(people)
+    expired(transaction)
+    assert refusal(capture(people, transaction)) == (409, "hold_expired")
+    assert refusal(void(people, transaction)) == (409, "hold_expired")
+    expire_holds()
+    assert refusal(capture(people, transaction)) == (409, "hold_expired")
+
+
+def test_a_hold_lasts_seven_days_unless_said(people: Tenant) -> None:
+    shown = people.post(URL, asked()).json()
+    row = Transaction.objects.get(pk=shown["id"])
+    assert row.expires_at is not None
+    assert abs(row.expires_at - row.created_at - timedelta(days=7)) < timedelta(minutes=1)
+    until = rfc3339(now() + timedelta(days=30))
+    assert people.post(URL, asked("1.00", expires_at=until)).json()["expires_at"] == until
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"expires_at": rfc3339(now() + timedelta(days=32))}, "expires_at_out_of_range"),
+        ({"expires_at": rfc3339(now() - timedelta(seconds=1))}, "expires_at_out_of_range"),
+        ({"expires_at": rfc3339(now() + timedelta(days=1)), "capture": "automatic"}, "expires_at_without_hold"),
+        ({"capture": "later"}, "field_choice"),
+    ],
+)
+def test_an_odd_end_of_a_hold_is_refused(people: Tenant, more: dict[str, str], code: str) -> None:
+    answer = people.post(URL, asked(**more))
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, code)
+    assert shows(people, "alice") == ("10.00", "0.00", "10.00")
+
+
+def test_what_cannot_be_done_to_a_hold_has_its_own_code_and_moves_nothing(people: Tenant) -> None:
+    transaction = held(people)
+    assert refusal(capture(people, transaction, "6.01")) == (409, "capture_exceeds_hold")
+    assert refusal(capture(people, transaction, "0.00")) == (422, "amount_not_positive")
+    booked = people.post(URL, asked("1.00", capture="automatic")).json()["id"]
+    assert refusal(capture(people, booked)) == (409, "not_held")
+    assert refusal(void(people, booked)) == (409, "not_held")
+    voided, captured = held(people, "1.00"), held(people, "1.00")
+    void(people, voided)
+    capture(people, captured)
+    assert refusal(void(people, voided)) == (409, "hold_voided")
+    assert refusal(capture(people, voided)) == (409, "hold_voided")
+    assert refusal(capture(people, captured)) == (409, "hold_captured")
+    assert refusal(void(people, captured)) == (409, "hold_captured")
+    later = people.post(URL, asked("0.50"), Prefer="respond-async").json()["id"]
+    assert refusal(capture(people, later)) == (409, "still_processing")
+    assert refusal(capture(people, "01a00000-0000-7000-8000-000000000000")) == (404, "not_found")
+    assert shows(people, "alice") == ("8.00", "6.00", "2.00")
+
+
+def test_another_tenants_hold_does_not_exist(people: Tenant, other_bank: Tenant) -> None:
+    transaction = held(people)
+    for what in ("capture", "void", "reverse"):
+        assert refusal(other_bank.post(f"{URL}/{transaction}/{what}", {})) == (404, "not_found")
+
+
+def test_a_key_captures_once_and_replays_what_stands_now(people: Tenant) -> None:
+    transaction = held(people)
+    first = capture(people, transaction, "1.00", key="once")
+    again = capture(people, transaction, "1.00", key="once")
+    assert (again.status_code, again["Idempotent-Replayed"], again.json()) == (200, "true", first.json())
+    assert "Idempotent-Replayed" not in first
+    assert refusal(capture(people, transaction, "2.00", key="once")) == (422, "idempotency_key_reused")
+    assert refusal(void(people, transaction, key="once")) == (422, "idempotency_key_reused")
+    void(people, transaction)
+    assert capture(people, transaction, "1.00", key="once").json()["status"] == "completed"
+    assert shows(people, "alice") == ("9.00", "0.00", "9.00")
+
+
+def test_a_refused_capture_leaves_its_key_unused(people: Tenant) -> None:
+    transaction = held(people)
+    assert refusal(capture(people, transaction, "7.00", key="once")) == (409, "capture_exceeds_hold")
+    assert capture(people, transaction, "6.00", key="once").status_code == 200
+
+
+@pytest.mark.parametrize("what", ["capture", "void"])
+def test_of_ten_that_race_exactly_one_wins(people: Tenant, what: str) -> None:
+    transaction = held(people)
+    with ThreadPoolExecutor(10) as pool:
+        asking = [
+            pool.submit(in_thread, lambda: people.post(f"{URL}/{transaction}/{what}", {}).status_code)
+            for _ in range(10)
+        ]
+        codes = sorted(one.result() for one in asking)
+    assert codes == [200] + [409] * 9
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_a_hold_that_was_accepted_is_held_when_it_is_posted(people: Tenant) -> None:
+    from tests.ledger.queueing import emptied
+
+    transaction = people.post(URL, asked(), Prefer="respond-async").json()["id"]
+    emptied()
+    assert people.get(f"{URL}/{transaction}").json()["status"] == "pending"
+    assert capture(people, transaction).json()["status"] == "completed"
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_holds_draw_on_no_overdraft_that_the_limits_forbid(people: Tenant) -> None:
+    assert refusal(people.post(URL, asked("10.01"))) == (409, "insufficient_funds")
+    held(people, "10.00")
+    assert refusal(people.post(URL, asked("0.01"))) == (409, "insufficient_funds")
+
+
+def test_a_capture_costs_a_known_number_of_statements(people: Tenant, django_assert_max_num_queries: Any) -> None:
+    transaction = held(people)
+    with django_assert_max_num_queries(20, connection=connection):
+        assert capture(people, transaction).status_code == 200

@@ -1,0 +1,144 @@
+"""Reversals: what was booked is taken back by a transaction of its own, never twice and never more than there was."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from ledger.domain.accounts import Frozen
+from ledger.events.models import OutboxEvent
+from ledger.models import Transaction
+from ledger.queries.invariants import verify
+from ledger.services.accounts import freeze_account
+from tests.ledger.locks import in_thread
+from tests.ledger.test_holds import URL, asked, capture, held, refusal
+from tests.people import Tenant
+
+
+@pytest.fixture
+def people(bank: Tenant) -> Tenant:
+    """A bank where alice holds 10.00 and bob nothing."""
+    bank.person("alice", holding="10.00")
+    bank.person("bob")
+    return bank
+
+
+def paid(people: Tenant, amount: str = "6.00") -> str:
+    return str(people.post(URL, asked(amount, capture="automatic")).json()["id"])
+
+
+def reverse(people: Tenant, transaction: str, amount: str | None = None, key: str | None = None, **more: Any) -> Any:
+    return people.post(f"{URL}/{transaction}/reverse", ({"amount": amount} if amount else {}) | more, key=key)
+
+
+def has(people: Tenant) -> tuple[int, int]:
+    return people.posted(people.account("users:alice:USD")), people.posted(people.account("users:bob:USD"))
+
+
+def test_a_full_reversal_brings_all_of_it_back(people: Tenant) -> None:
+    transaction = paid(people)
+    answer = reverse(people, transaction, reference="refund-1", metadata={"why": "returned"})
+
+    shown = answer.json()
+    assert (answer.status_code, answer["Location"]) == (201, f"{URL}/{shown['id']}")
+    assert (shown["type"], shown["status"], shown["amount"], shown["reverses"]) == (
+        "reversal",
+        "completed",
+        "6.00",
+        transaction,
+    )
+    assert (shown["debit_account"]["path"], shown["credit_account"]["path"]) == ("users:bob:USD", "users:alice:USD")
+    assert (shown["reference"], shown["metadata"]) == ("refund-1", {"why": "returned"})
+    original = people.get(f"{URL}/{transaction}").json()
+    assert (original["status"], original["reversed"], original["version"]) == ("reversed", "6.00", 2)
+    assert original["completed_at"] is not None
+    assert has(people) == (1000, 0)
+    types = OutboxEvent.objects.filter(data__startswith=f'{{"id":"{transaction}"').values_list("type", flat=True)
+    assert list(types.order_by("id")) == ["transaction.completed", "transaction.reversed"]
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_partial_reversals_until_all_of_it_is_back(people: Tenant) -> None:
+    transaction = paid(people)
+    for amount, status, total in (("1.00", "completed", "1.00"), ("2.00", "completed", "3.00")):
+        assert reverse(people, transaction, amount).status_code == 201
+        original = people.get(f"{URL}/{transaction}").json()
+        assert (original["status"], original["reversed"]) == (status, total)
+    assert refusal(reverse(people, transaction, "3.01")) == (409, "reversal_exceeds_original")
+    assert reverse(people, transaction).json()["amount"] == "3.00"
+    assert people.get(f"{URL}/{transaction}").json()["status"] == "reversed"
+    assert has(people) == (1000, 0)
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_what_cannot_be_taken_back_has_its_own_code(people: Tenant) -> None:
+    transaction = paid(people)
+    reversal = reverse(people, transaction).json()["id"]
+    assert refusal(reverse(people, transaction)) == (409, "reversal_exceeds_original")
+    assert refusal(reverse(people, reversal)) == (409, "reversal_of_reversal")
+    failed = people.post(URL, asked("99.00", capture="automatic")).json()["transaction_id"]
+    assert refusal(reverse(people, failed)) == (409, "not_reversible")
+    assert refusal(reverse(people, held(people, "1.00"))) == (409, "not_reversible")
+    other = paid(people, "1.00")
+    assert refusal(reverse(people, other, "1.01")) == (409, "reversal_exceeds_original")
+    assert refusal(reverse(people, other, "1.001")) == (422, "amount_too_many_decimals")
+    assert refusal(people.post(URL, asked("1.00", type="reversal"))) == (422, "type_unknown")
+
+
+def test_of_what_was_captured_no_more_is_taken_back(people: Tenant) -> None:
+    transaction = held(people, "6.00")
+    capture(people, transaction, "2.00", final=True)
+    assert refusal(reverse(people, transaction, "2.01")) == (409, "reversal_exceeds_original")
+    assert reverse(people, transaction).json()["amount"] == "2.00"
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_what_the_books_refuse_is_a_failed_transaction_that_its_key_replays(people: Tenant) -> None:
+    transaction = paid(people)
+    people.move("users:bob:USD", "cash:USD", "5.00", type="cash_out")
+    answer = reverse(people, transaction, key="once")
+    assert refusal(answer) == (409, "insufficient_funds")
+    again = reverse(people, transaction, key="once")
+    assert (refusal(again), again["Idempotent-Replayed"]) == ((409, "insufficient_funds"), "true")
+    assert Transaction.objects.filter(reverses=transaction).count() == 1
+    assert people.get(f"{URL}/{transaction}").json()["reversed"] == "0.00"
+    assert reverse(people, transaction, "1.00").status_code == 201
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_a_frozen_account_gives_nothing_back(people: Tenant) -> None:
+    transaction = paid(people)
+    bob = people.balance(people.account("users:bob:USD")).account
+    freeze_account(account_id=bob.pk, frozen=Frozen.DEBITS, reason="stolen", actor="staff")
+    assert refusal(reverse(people, transaction)) == (409, "account_frozen")
+
+
+def test_a_key_takes_back_once(people: Tenant) -> None:
+    transaction = paid(people)
+    first = reverse(people, transaction, "1.00", key="once")
+    again = reverse(people, transaction, "1.00", key="once")
+    assert (again.status_code, again.json(), again["Idempotent-Replayed"]) == (201, first.json(), "true")
+    assert refusal(reverse(people, transaction, "2.00", key="once")) == (422, "idempotency_key_reused")
+    assert has(people) == (500, 500)
+
+
+def test_of_ten_full_reversals_that_race_exactly_one_wins(people: Tenant) -> None:
+    transaction = paid(people)
+    with ThreadPoolExecutor(10) as pool:
+        asking = [pool.submit(in_thread, lambda: reverse(people, transaction).status_code) for _ in range(10)]
+        codes = sorted(one.result() for one in asking)
+    assert codes == [201] + [409] * 9
+    assert has(people) == (1000, 0)
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_partial_reversals_that_race_never_exceed_the_original(people: Tenant) -> None:
+    transaction = paid(people, "5.00")
+    with ThreadPoolExecutor(8) as pool:
+        asking = [pool.submit(in_thread, lambda: reverse(people, transaction, "1.00").status_code) for _ in range(8)]
+        codes = sorted(one.result() for one in asking)
+    assert codes == [201] * 5 + [409] * 3
+    assert people.get(f"{URL}/{transaction}").json()["status"] == "reversed"
+    assert verify(client_id=people.client.pk).holds
