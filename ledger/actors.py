@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from config.runtime import stopping
 from config.runtime.logging import get_logger
 from config.runtime.nudge import Nudge
-from ledger.services.batch_turns import is_batch_due, post_due_batch
+from ledger.services.batches.turns import is_batch_due, post_due_batch
 from ledger.services.posting import LaneTaken, count_due, is_posting_due, post_due
 
 # A poster stays a while after its last row: whoever accepts the next need not wake it, and nobody waits for a message.

@@ -87,6 +87,12 @@ class ExecuteTooFar(Invalid):
     code = "execute_at_too_far"
 
 
+class ExecuteAtInDryRun(Invalid):
+    """A dry run judges by what stands now, and this would be booked later: try it without execute_at."""
+
+    code = "execute_at_in_dry_run"
+
+
 class PathMalformed(Invalid):
     """A path is segments of 1 to 64 of A-Z a-z 0-9 _ . @ + - joined by colons."""
 
@@ -103,6 +109,42 @@ class CeilingBelowZero(Invalid):
     """An account opens at zero: its ceiling is zero or above."""
 
     code = "ceiling_below_zero"
+
+
+class BatchEmpty(Invalid):
+    """A batch has at least one item."""
+
+    code = "batch_empty"
+
+
+class BatchTooLarge(Invalid):
+    """A batch has at most 1,000 items; one in mode `partial` at most 10,000."""
+
+    code = "batch_too_large"
+
+
+class ItemKeyRepeated(Invalid):
+    """Another item, or the batch itself, has the same idempotency key."""
+
+    code = "item_key_repeated"
+
+
+class GroupInAtomicBatch(Invalid):
+    """All items of an atomic batch are booked together: it has no groups."""
+
+    code = "group_in_atomic_batch"
+
+
+class GroupTooLarge(Invalid):
+    """A group has at most 1,000 items."""
+
+    code = "group_too_large"
+
+
+class ExecuteAtInBatch(Invalid):
+    """What is to be executed later is sent on its own, not in a batch."""
+
+    code = "execute_at_in_batch"
 
 
 class InsufficientFunds(DomainError):
@@ -175,6 +217,12 @@ class GroupRefused(DomainError):
     """Another item of its group cannot be booked, so this one was not either."""
 
     kind, code = Kind.CONFLICT, "group_refused"
+
+
+class BatchRefused(DomainError):
+    """The batch is atomic and some of its items cannot be booked: none of it was applied."""
+
+    kind, code = Kind.INVALID, "batch_refused"
 
 
 class PostingRefused(DomainError):

@@ -58,6 +58,15 @@ def decode(data: Any, into: type[T]) -> T:
         _refuse(str(error), error)
 
 
+def refuse_body(data: Any) -> None:
+    """Refuse, of an operation that takes no body, any other than `{}`, which clients send that always send one.
+
+    Raises:
+        Invalid
+    """
+    decode(data, Body)
+
+
 def _refuse(message: str, cause: Exception) -> NoReturn:
     sentence, _, place = message.rpartition(" - at `") if " - at `" in message else (message, "", "")
     pointer = _pointer(place)

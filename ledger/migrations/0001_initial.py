@@ -152,7 +152,6 @@ class Migration(migrations.Migration):
                 ),
                 ("item_count", models.PositiveSmallIntegerField()),
                 ("waiting_count", models.PositiveSmallIntegerField(db_default=0)),
-                ("attempts", models.PositiveSmallIntegerField(db_default=0)),
                 ("actor", models.CharField(max_length=100)),
                 ("request_id", models.CharField(blank=True, max_length=128)),
                 ("trace", models.CharField(blank=True, max_length=64)),
@@ -394,6 +393,7 @@ class Migration(migrations.Migration):
                 ("index", models.PositiveSmallIntegerField()),
                 ("group", models.CharField(max_length=64, null=True)),
                 ("body", models.TextField(null=True)),
+                ("attempts", models.PositiveSmallIntegerField(db_default=0)),
                 ("error", models.JSONField(null=True)),
                 ("replayed", models.BooleanField(db_default=False)),
                 (

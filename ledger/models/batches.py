@@ -11,10 +11,7 @@ from ledger.models.transactions import Transaction
 
 
 class Batch(models.Model):
-    """One request of many items; while it is `processing`, it waits for its next turn since `next_attempt_at`.
-
-    `attempts` counts the turns in a row that left an item waiting for a reason that another try may mend.
-    """
+    """One request of many items; while it is `processing`, it waits for its next turn since `next_attempt_at`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, db_constraint=False, db_index=False)
@@ -22,7 +19,6 @@ class Batch(models.Model):
     status = models.CharField(max_length=10, choices=[(status.value, status.value) for status in BatchStatus])
     item_count = models.PositiveSmallIntegerField()
     waiting_count = models.PositiveSmallIntegerField(db_default=0)
-    attempts = models.PositiveSmallIntegerField(db_default=0)
     actor = models.CharField(max_length=100)
     request_id = models.CharField(max_length=128, blank=True)
     trace = models.CharField(max_length=64, blank=True)
@@ -51,9 +47,9 @@ class Batch(models.Model):
 class BatchItem(models.Model):
     """One item of a batch: what was asked while it waits, then its transaction, or the error that refused it.
 
-    It waits while it has a `body` and no error; one that was refused for a reason that another try may mend keeps its
-    body. Those of one `group` are booked together. `replayed` says that an earlier request with the item's key made
-    the transaction.
+    It waits while it has a `body` and no error. `attempts` counts the tries that ended without an outcome; one that was
+    given up after them keeps its body beside its error, to be tried again. Those of one `group` are booked together.
+    `replayed` says that an earlier request with the item's key made the transaction.
     """
 
     pk = models.CompositePrimaryKey("batch_id", "index")
@@ -63,6 +59,7 @@ class BatchItem(models.Model):
     index = models.PositiveSmallIntegerField()
     group = models.CharField(max_length=64, null=True)
     body = models.TextField(null=True)
+    attempts = models.PositiveSmallIntegerField(db_default=0)
     transaction = models.ForeignKey(
         Transaction, on_delete=models.PROTECT, null=True, db_constraint=False, db_index=False
     )

@@ -1,10 +1,11 @@
-"""Which failures of the database another try may mend, and the tries that are made at once (spec 003)."""
+"""Which failures of the database another try may mend, and the tries that are made, at once and later (spec 003)."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError
@@ -12,9 +13,12 @@ from psycopg import errors as pg
 
 from config.runtime.deadline import Overdue
 from config.runtime.metrics import POSTING_CONFLICTS
-from ledger.errors import Contention, DependencyDown, PostingContended, PostingRefused, Timeout
+from ledger.errors import ATTEMPTS_MAX, RETRYABLE, Contention, DependencyDown, PostingContended, PostingRefused, Timeout
 
 TRIES_AT_ONCE = 5
+# A poster itself tries so often before it gives something up; a retry gives it as many again, up to ATTEMPTS_MAX.
+TRIES_IN_A_ROW = 3
+BACKOFF_S, BACKOFF_S_MAX = 1.0, 60.0
 KEY_CONSTRAINT = "transaction_key_once"
 
 T = TypeVar("T")
@@ -53,6 +57,17 @@ def failure_code(error: BaseException) -> str:
     if isinstance(cause, pg.Error) and (cause.sqlstate is None or cause.sqlstate.startswith(_DOWN)):
         return DependencyDown.code
     return PostingRefused.code
+
+
+def is_over(code: str, attempts: int) -> bool:
+    """Tell whether after so many tries there is none in a while: it waits, if at all, for somebody to ask for it."""
+    return code not in RETRYABLE or attempts >= ATTEMPTS_MAX or attempts % TRIES_IN_A_ROW == 0
+
+
+def backoff(attempts: int) -> timedelta:
+    """Return an exponential pause with full jitter below its half: 0.5 to 1 s, 1 to 2 s, 2 to 4 s, … up to a minute."""
+    pause_s = min(BACKOFF_S_MAX, BACKOFF_S * 2 ** (attempts - 1))
+    return timedelta(seconds=random.uniform(pause_s / 2, pause_s))  # noqa: S311  (jitter)
 
 
 def _is_repeatable(cause: BaseException | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 import msgspec
@@ -49,6 +49,16 @@ def get_batch(client_id: int, batch_id: UUID) -> Batch:
 def items_of(row: Batch) -> QuerySet[BatchItem]:
     """Return a batch's items; `index` orders them."""
     return BatchItem.objects.filter(batch=row)
+
+
+def waiting() -> QuerySet[BatchItem]:
+    """Return the items, of whatever batch, that wait for their turn."""
+    return BatchItem.objects.filter(body__isnull=False, error__isnull=True)
+
+
+def given_up(codes: Collection[str]) -> QuerySet[BatchItem]:
+    """Return the items, of whatever batch, that were given up for one of these reasons; they can be tried again."""
+    return BatchItem.objects.filter(body__isnull=False, error__code__in=codes)
 
 
 def waiting_items() -> int:

@@ -6,7 +6,6 @@ lock goes with its session, and the rows are as they were.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -30,10 +29,10 @@ from config.runtime.metrics import POSTING_RETRIES
 from config.runtime.sql import sql_file
 from ledger.domain.accounts import AccountRef
 from ledger.domain.states import Status
-from ledger.errors import ATTEMPTS_MAX, RETRYABLE, Contention, DependencyDown, PostingContended, PostingRefused
+from ledger.errors import RETRYABLE, Contention, DependencyDown, PostingContended, PostingRefused
 from ledger.locks import ALONE_PATIENCE, ROUND_PATIENCE, bound_waits, free_balances, try_lane
 from ledger.models import QueuedPosting, Transaction
-from ledger.posting.attempts import failure_code, repeated
+from ledger.posting.attempts import backoff, failure_code, is_over, repeated
 from ledger.posting.engine import Settled, isolate, settle
 from ledger.posting.intents import Accepted, Intent
 from ledger.posting.judge import Judged
@@ -43,9 +42,6 @@ from ledger.posting.write import write_round
 from ledger.queries.accounts import accounts_by_id
 
 ROUND_SIZE_MAX = 500
-# The poster itself tries so often before it gives a transaction up; a retry gives it as many again, up to ATTEMPTS_MAX.
-TRIES_IN_A_ROW = 3
-BACKOFF_S, BACKOFF_S_MAX = 1.0, 60.0
 ONE_BY_ONE_S = 30.0
 UNREADABLE_PAUSE = timedelta(minutes=1)
 CLAIM = sql_file("ledger/posting", "claim")
@@ -245,9 +241,9 @@ def _next_attempt(lane: int, transaction_id: UUID, code: str) -> Settled | None:
         (intent,) = claimed
         assert intent.accepted is not None
         attempts = intent.accepted.attempts + 1
-        if code in RETRYABLE and attempts < ATTEMPTS_MAX and attempts % TRIES_IN_A_ROW:
+        if not is_over(code, attempts):
             Transaction.objects.filter(pk=intent.id, status=Status.PROCESSING).update(attempts=attempts)
-            QueuedPosting.objects.filter(pk=intent.id).update(next_attempt_at=Now() + _backoff(attempts))
+            QueuedPosting.objects.filter(pk=intent.id).update(next_attempt_at=Now() + backoff(attempts))
             return None
         return _failed(intent, code, attempts)
 
@@ -267,12 +263,6 @@ def _failed(intent: Intent, code: str, attempts: int) -> Settled:
     shapes = [transaction_shape(judged[0], posted_at=rfc3339(moment))]
     write_round(judged, shapes, posted_at=moment)
     return Settled(judged, shapes, [])
-
-
-def _backoff(attempts: int) -> timedelta:
-    """Return an exponential pause with full jitter below its half: 0.5 to 1 s, 1 to 2 s, 2 to 4 s, … up to a minute."""
-    pause_s = min(BACKOFF_S_MAX, BACKOFF_S * 2 ** (attempts - 1))
-    return timedelta(seconds=random.uniform(pause_s / 2, pause_s))  # noqa: S311  (jitter)
 
 
 def _intent(row: _Due, accounts: Mapping[int, AccountRef]) -> Intent:

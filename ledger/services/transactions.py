@@ -31,6 +31,7 @@ from ledger.errors import (
     CurrencyUnknown,
     EffectiveInFuture,
     EffectiveOutOfRange,
+    ExecuteAtInDryRun,
     ExecuteTooFar,
     ExpiresOutOfRange,
     ExpiresUnasked,
@@ -126,9 +127,12 @@ def try_transaction(
     """Return what the booking of a transaction would make of it; all of it is done and rolled back.
 
     Raises:
+        ExecuteAtInDryRun: it would be booked later, by what stands then.
         DomainError: what the booking would be refused with, or would fail with.
     """
     intent = _looked_up(client_id, submission, actor=actor, request_id=request_id, now=now)
+    if intent.execute_at is not None:
+        raise ExecuteAtInDryRun.at("/execute_at")
     tried = settled_or_raised(post([intent], dry_run=True)[0])
     if tried.transaction.error is not None:
         raise failure_of(tried.transaction.error.code)

@@ -7,8 +7,8 @@ GRANT SELECT, INSERT, UPDATE (
 ) ON ledger_transaction TO app;
 GRANT SELECT, INSERT, UPDATE (next_attempt_at), DELETE ON ledger_queuedposting TO app;
 GRANT SELECT, INSERT, DELETE ON ledger_openhold TO app;
-GRANT SELECT, INSERT, UPDATE (status, waiting_count, attempts, completed_at, next_attempt_at) ON ledger_batch TO app;
-GRANT SELECT, INSERT, UPDATE (body, transaction_id, error, replayed) ON ledger_batchitem TO app;
+GRANT SELECT, INSERT, UPDATE (status, waiting_count, completed_at, next_attempt_at) ON ledger_batch TO app;
+GRANT SELECT, INSERT, UPDATE (body, attempts, transaction_id, error, replayed) ON ledger_batchitem TO app;
 GRANT SELECT, INSERT ON ledger_transactionevent, ledger_journal, ledger_entry TO app;
 
 GRANT SELECT ON

@@ -428,6 +428,24 @@ def test_a_dry_run_shows_what_would_be_and_leaves_nothing(people: Tenant) -> Non
     assert send(people, body(amount="2.00"), key="once").status_code == 202  # the key was not taken
 
 
+def test_a_dry_run_does_not_judge_what_is_to_be_executed_later(people: Tenant) -> None:
+    tried = people.post(f"{URL}?dry_run=true", body(execute_at=soon(60)), key="once")
+    assert (tried.status_code, tried.json()["code"]) == (422, "execute_at_in_dry_run")
+    assert tried.json()["errors"][0]["pointer"] == "/execute_at"
+    due = people.post(f"{URL}?dry_run=true", body(execute_at=soon(-60)), key="once")
+    assert (due.status_code, due.json()["status"]) == (200, "completed")
+    assert send(people, body(execute_at=soon(86_400)), key="once").status_code == 202
+
+
+def test_the_document_tells_of_dry_runs(people: Tenant) -> None:
+    paths = people.get("/v2/schema?format=json").json()["paths"]
+    for path, status in ((URL, "200"), (f"{URL}/batch", "207")):
+        (parameter,) = [one for one in paths[path]["post"]["parameters"] if one["name"] == "dry_run"]
+        assert (parameter["in"], parameter["schema"]) == ("query", {"type": "boolean"})
+        assert status in paths[path]["post"]["responses"]
+    assert "`execute_at_in_dry_run`" in paths[URL]["post"]["description"]
+
+
 def test_a_full_queue_takes_what_is_to_be_executed_later(people: Tenant, settings: Any) -> None:
     emptied()
     settings.PROCESSOR_QUEUE_SIZE = 1

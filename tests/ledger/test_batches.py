@@ -172,7 +172,7 @@ def test_a_group_is_not_booked_beside_a_replay_of_what_is_not(people: Tenant, ru
     replay = item(amount, idempotency_key="earlier")
     code = "idempotency_key_in_use" if running else "insufficient_funds"
 
-    answer = send(people, item("2.00", group="a"), replay | {"group": "a"}, item("3.00"), replay | {"type": 7})
+    answer = send(people, item("2.00", group="a"), replay | {"group": "a"}, item("3.00"), item() | {"type": 7})
     assert codes(answer) == ["group_refused", code, None, "field_type"]
     atomic = send(people, item("2.00"), replay, mode="atomic")
     assert (atomic.status_code, atomic.json()["items"][0]["code"]) == (422, code)
@@ -263,6 +263,24 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
         "item_key_repeated",
         "/items/0/idempotency_key",
     ),
+    "a key twice, one of an item that is malformed": (
+        {"items": [item(**KEY), item(), item(amount=5, **KEY)]},
+        422,
+        "item_key_repeated",
+        "/items/2/idempotency_key",
+    ),
+    "a key twice, both of malformed items": (
+        {"items": [item(x=1, **KEY), item(metadata={"n": 2**53}, **KEY)]},
+        422,
+        "item_key_repeated",
+        "/items/1/idempotency_key",
+    ),
+    "the batch's own key in an item that is malformed": (
+        {"items": [item(amount=5, idempotency_key="batch"), item()]},
+        422,
+        "item_key_repeated",
+        "/items/0/idempotency_key",
+    ),
     "an unknown mode": ({"mode": "maybe", "items": [item()]}, 422, "field_choice", "/mode"),
     "a group in an atomic batch": (
         {"mode": "atomic", "items": [item(), item(group="a")]},
@@ -335,6 +353,12 @@ def test_one_item_that_is_wrong_is_refused_alone(people: Tenant, what: str) -> N
     assert (refused["transaction"], refused["error"]["code"]) == (None, code)
     assert refused["error"]["errors"][0]["pointer"] == f"/items/1{place}"
     assert has(people, "bob") == [500]
+
+
+def test_what_is_no_key_cannot_be_a_key_twice(people: Tenant) -> None:
+    answer = send(people, item("2.00"), *[item(idempotency_key="a b")] * 2, *[item(idempotency_key=7)] * 2)
+    assert codes(answer) == [None, "field_pattern", "field_pattern", "field_type", "field_type"]
+    assert has(people, "bob") == [200]
 
 
 def test_a_batch_of_which_nothing_can_be_posted_is_kept_too(people: Tenant) -> None:

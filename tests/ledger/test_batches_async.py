@@ -6,23 +6,27 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
 from config.runtime.clock import now
+from config.runtime.database import watch
+from config.runtime.units import Unit, entered
 from ledger import actors
 from ledger.models import Batch, BatchItem, Transaction
 from ledger.queries.batches import waiting_items
 from ledger.queries.invariants import verify
-from ledger.services import batch_turns, batches
-from ledger.services.batch_items import drafted
-from ledger.services.batch_rows import finish_items
-from ledger.services.batch_turns import is_batch_due, post_due_batch
+from ledger.services.batches import room, turns
+from ledger.services.batches.items import drafted
+from ledger.services.batches.rows import finish_items
+from ledger.services.batches.turns import is_batch_due, post_due_batch
 from tests.acceptance.server import _test_urls
 from tests.ledger.locks import in_thread, locked
 from tests.ledger.reference import offences
@@ -34,8 +38,9 @@ AT_ONCE = "SELECT set_config('lock_timeout', '30ms', true)"
 
 
 @pytest.fixture
-def people(bank: Tenant) -> Tenant:
-    """A bank where alice holds 10.00, and bob and carol nothing; no other batch is due."""
+def people(bank: Tenant, monkeypatch: pytest.MonkeyPatch) -> Tenant:
+    """A bank where alice holds 10.00, and bob and carol nothing; no other batch is due, and no poster is woken."""
+    monkeypatch.setattr(actors, "_wake_batches", lambda: None)
     Batch.objects.filter(status="processing").update(next_attempt_at=now() + timedelta(days=365))
     bank.person("alice", holding="10.00")
     bank.person("bob")
@@ -64,6 +69,20 @@ def items(bank: Tenant, answer: Any) -> list[Any]:
 
 def shown(bank: Tenant, answer: Any) -> list[str | None]:
     return [one["error"]["code"] if one["error"] else None for one in items(bank, answer)]
+
+
+def tries(answer: Any) -> list[int]:
+    found = BatchItem.objects.filter(batch=answer.json()["id"]).order_by("index")
+    return list(found.values_list("attempts", flat=True))
+
+
+def statements(work: Callable[[], object]) -> int:
+    """How many statements a piece of work sends to the database."""
+    unit = Unit(event="test", request_id="", trace_id="", fields={})
+    watch()
+    with entered(unit):
+        work()
+    return unit.db_queries
 
 
 def drain() -> None:
@@ -138,7 +157,7 @@ def test_ten_equal_requests_at_once_store_one_batch(people: Tenant) -> None:
 
 
 def test_batches_take_turns(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_turns, "TURN_SIZE", 2)
+    monkeypatch.setattr(turns, "TURN_SIZE", 2)
     large, small = send(people, *[item("0.01")] * 6), send(people, *[item("0.01")] * 3)
     left = []
     for _ in range(5):
@@ -148,7 +167,7 @@ def test_batches_take_turns(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_turn_never_cuts_a_group(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_turns, "TURN_SIZE", 3)
+    monkeypatch.setattr(turns, "TURN_SIZE", 3)
     answer = send(
         people,
         item("1.00", group="a"),
@@ -166,8 +185,8 @@ def test_a_turn_never_cuts_a_group(people: Tenant, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_turn_is_never_larger_than_a_round(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_turns, "TURN_SIZE", 3)
-    monkeypatch.setattr(batch_turns, "ROUND_SIZE_MAX", 4)
+    monkeypatch.setattr(turns, "TURN_SIZE", 3)
+    monkeypatch.setattr(turns, "ROUND_SIZE_MAX", 4)
     send(people, item("0.01"), item("0.01"), *[item("0.01", group="a")] * 4)
     assert [post_due_batch() for _ in range(3)] == [2, 4, 0]
 
@@ -190,7 +209,7 @@ def test_items_replay_by_their_keys_and_a_group_is_not_booked_beside_a_failure(p
 
 
 def test_the_queue_of_batches_is_bounded(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "QUEUE_SIZE", waiting_items() + 3)
+    monkeypatch.setattr(room, "QUEUE_SIZE", waiting_items() + 3)
     send(people, item("0.01"), item("0.01"), 7)
     before = Batch.objects.count()
     full = send(people, item("0.01"), item("0.01"), key="full")
@@ -227,19 +246,22 @@ def test_a_batch_whose_round_the_database_refuses_is_posted_in_turns(people: Ten
 def test_what_stays_locked_waits_and_is_given_up_after_three_tries(
     people: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_turns, "ROUND_PATIENCE", AT_ONCE)
+    monkeypatch.setattr(turns, "ROUND_PATIENCE", AT_ONCE)
     answer = send(people, item("1.00"), item("1.00", credit="carol"), item("2.00"))
     with locked(people.account("users:carol:USD")):
         assert post_due_batch() == 2
         assert batch(people, answer)["counts"]["waiting"] == 1
         row = Batch.objects.get(pk=answer.json()["id"])
-        assert (row.attempts, row.next_attempt_at is not None and row.next_attempt_at > now()) == (1, True)
+        assert row.next_attempt_at is not None
+        assert row.next_attempt_at > now()
+        assert tries(answer) == [0, 1, 0]
         assert post_due_batch() == 0
         for _ in range(2):
             Batch.objects.filter(pk=row.pk).update(next_attempt_at=now())
             post_due_batch()
     assert shown(people, answer) == [None, "contention", None]
     assert items(people, answer)[1]["error"]["retryable"] is True
+    assert tries(answer) == [0, 3, 0]
     assert batch(people, answer)["status"] == "completed"
     assert BatchItem.objects.get(batch_id=row.pk, index=1).body is not None
     assert BatchItem.objects.filter(batch_id=row.pk, body__isnull=False).count() == 1
@@ -249,17 +271,17 @@ def test_what_stays_locked_waits_and_is_given_up_after_three_tries(
 def test_what_was_locked_for_a_while_is_booked_afterwards(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = send(people, item("1.00"))
     with monkeypatch.context() as patch, locked(people.account("users:alice:USD")):
-        patch.setattr(batch_turns, "ROUND_PATIENCE", AT_ONCE)
+        patch.setattr(turns, "ROUND_PATIENCE", AT_ONCE)
         assert post_due_batch() == 0
     Batch.objects.filter(pk=answer.json()["id"]).update(next_attempt_at=now())
     assert post_due_batch() == 1
     assert shown(people, answer) == [None]
-    assert Batch.objects.get(pk=answer.json()["id"]).attempts == 0
+    assert tries(answer) == [1]
 
 
 def test_a_turn_of_many_that_stay_locked_comes_to_an_end(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_turns, "ROUND_PATIENCE", AT_ONCE)
-    monkeypatch.setattr(batch_turns, "ONE_BY_ONE_S", 0.0)
+    monkeypatch.setattr(turns, "ROUND_PATIENCE", AT_ONCE)
+    monkeypatch.setattr(turns, "ONE_BY_ONE_S", 0.0)
     answer = send(people, *[item("1.00")] * 4)
     with locked(people.account("users:alice:USD")):
         for _ in range(3):
@@ -269,6 +291,48 @@ def test_a_turn_of_many_that_stay_locked_comes_to_an_end(people: Tenant, monkeyp
     assert batch(people, answer)["counts"]["waiting"] == 3
     drain()
     assert has(people, "bob") == [300]
+
+
+def test_an_item_is_given_up_after_its_own_tries_and_not_after_anothers(
+    people: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "ROUND_PATIENCE", AT_ONCE)
+    answer = send(people, item("1.00"), item("2.00"))
+
+    def turn() -> list[int]:
+        Batch.objects.filter(pk=answer.json()["id"]).update(next_attempt_at=now())
+        post_due_batch()
+        return tries(answer)
+
+    with locked(people.account("users:alice:USD")):
+        with monkeypatch.context() as patch:
+            patch.setattr(turns, "ONE_BY_ONE_S", 0.0)  # there is time for the first alone
+            assert turn() == [1, 0]
+        assert [turn(), turn()] == [[2, 1], [3, 2]]
+        assert shown(people, answer) == ["contention", None]
+        assert batch(people, answer)["counts"]["waiting"] == 1
+        assert turn() == [3, 3]
+    assert shown(people, answer) == ["contention", "contention"]
+    assert offences(people.client.pk) == []
+
+
+def test_a_turn_costs_as_many_statements_whatever_its_size(people: Tenant) -> None:
+    send(people, *[item("0.01")] * 2)
+    send(people, *[item("0.01")] * 200)
+    assert statements(post_due_batch) == statements(post_due_batch) > 0
+    assert has(people, "bob") == [202]
+
+
+def test_tries_are_counted_in_as_many_statements_however_many_they_are(people: Tenant) -> None:
+    few, many = (send(people, *[item("0.01")] * size) for size in (2, 200))
+
+    def count(answer: Any, size: int) -> None:
+        culprits = {index: "contention" if index % 2 else "posting_refused" for index in range(size)}
+        assert turns._count_tries(UUID(answer.json()["id"]), culprits) == size // 2
+
+    assert statements(lambda: count(few, 2)) == statements(lambda: count(many, 200)) > 0
+    assert shown(people, many) == ["posting_refused", None] * 100
+    assert tries(many) == [1] * 200
 
 
 class Killed(BaseException):
@@ -287,7 +351,7 @@ def test_a_poster_that_dies_leaves_nothing_half_done(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch_turns, "finish_items", die)
+        patch.setattr(turns, "finish_items", die)
         with pytest.raises(Killed):
             post_due_batch()
     assert batch(people, answer)["counts"]["waiting"] == 2
@@ -307,7 +371,7 @@ def test_a_defect_in_one_batch_holds_up_no_other(people: Tenant, monkeypatch: py
             raise ZeroDivisionError
         return drafted(head, found, **more)
 
-    monkeypatch.setattr(batch_turns, "drafted", stumble)
+    monkeypatch.setattr(turns, "drafted", stumble)
     drain()
     assert shown(people, odd) == ["posting_refused", None]
     assert shown(people, other) == [None]
@@ -318,7 +382,7 @@ def test_many_posters_post_every_item_once(
     people: Tenant, monkeypatch: pytest.MonkeyPatch, settings: Any, isolation: str
 ) -> None:
     settings.LEDGER_ISOLATION = isolation
-    monkeypatch.setattr(batch_turns, "TURN_SIZE", 7)
+    monkeypatch.setattr(turns, "TURN_SIZE", 7)
     sent = [send(people, *[item("0.01", credit=name) for name in ("bob", "carol") * 20]) for _ in range(6)]
 
     def work() -> int:
@@ -337,7 +401,7 @@ def test_many_posters_post_every_item_once(
 
 
 def test_the_actor_gives_turns_until_nothing_is_due(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_turns, "TURN_SIZE", 2)
+    monkeypatch.setattr(turns, "TURN_SIZE", 2)
     sent = [send(people, *[item("0.01")] * 5) for _ in range(2)]
     actors.post_batches()
     assert [batch(people, answer)["status"] for answer in sent] == ["completed"] * 2
@@ -345,7 +409,7 @@ def test_the_actor_gives_turns_until_nothing_is_due(people: Tenant, monkeypatch:
 
 def test_an_actor_that_has_worked_long_hands_on(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     handed: list[None] = []
-    monkeypatch.setattr(batch_turns, "TURN_SIZE", 2)
+    monkeypatch.setattr(turns, "TURN_SIZE", 2)
     monkeypatch.setattr(actors, "SHIFT_S", 0.0)
     monkeypatch.setattr(actors.post_batches, "send", lambda: handed.append(None))
     answer = send(people, *[item("0.01")] * 5)
@@ -355,7 +419,6 @@ def test_an_actor_that_has_worked_long_hands_on(people: Tenant, monkeypatch: pyt
 
 def test_the_schedule_pokes_where_a_message_was_lost(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     poked: list[None] = []
-    monkeypatch.setattr(actors, "_wake_batches", lambda: None)
     monkeypatch.setattr(actors.post_batches, "send", lambda: poked.append(None))
     actors.keep_posting()
     assert poked == []

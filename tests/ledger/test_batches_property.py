@@ -13,9 +13,9 @@ from config.runtime.clock import now
 from ledger.domain.batches import BatchMode
 from ledger.models import Batch
 from ledger.queries.batches import get_batch, item_results, items_of
-from ledger.services import batch_turns
-from ledger.services.batch_turns import post_due_batch
-from ledger.services.batches import submit_batch
+from ledger.services.batches import turns
+from ledger.services.batches.submit import submit_batch
+from ledger.services.batches.turns import post_due_batch
 from ledger.services.idempotency import Claim
 from tests.ledger.reference import Ask, Box, Reference, amount_text, offences
 from tests.ledger.test_reference_ledger import ASKS, SETTINGS, ask, sums_of
@@ -59,7 +59,7 @@ def post(tenant: Tenant, asks: list[Ask], mode: BatchMode, *, groups: Any = None
         respond_async=turn_size is not None,
     )
     if turn_size is not None:
-        with mock.patch.object(batch_turns, "TURN_SIZE", turn_size):
+        with mock.patch.object(turns, "TURN_SIZE", turn_size):
             while post_due_batch():
                 pass
     row = get_batch(tenant.client.pk, submitted.batch.id)

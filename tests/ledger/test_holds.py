@@ -99,7 +99,7 @@ def test_a_capture_books_all_that_is_held(people: Tenant) -> None:
         ("pending", "6.00"),
         ("completed", "6.00"),
     ]
-    assert not OpenHold.objects.filter(pk=transaction).exists()
+    assert not OpenHold.objects.filter(transaction__id=transaction).exists()
     assert verify(client_id=people.client.pk).holds
 
 

@@ -29,7 +29,7 @@ from ledger.events.models import OutboxEvent
 from ledger.locks import try_lane
 from ledger.models import Entry, QueuedPosting, Transaction
 from ledger.posting import engine
-from ledger.posting.attempts import failure_code
+from ledger.posting.attempts import backoff, failure_code
 from ledger.queries.invariants import verify
 from ledger.services import posting
 from ledger.services.posting import LaneTaken, is_posting_due, post_due
@@ -197,8 +197,7 @@ def test_one_whose_account_is_locked_waits_alone(people: Tenant, impatient: None
 
 def test_each_pause_is_longer_than_the_one_before_and_the_longest_is_a_minute() -> None:
     shortest, longest = (
-        [pick(posting._backoff(attempt).total_seconds() for _ in range(50)) for attempt in range(1, 9)]
-        for pick in (min, max)
+        [pick(backoff(attempt).total_seconds() for _ in range(50)) for attempt in range(1, 9)] for pick in (min, max)
     )
     assert all(later > earlier for earlier, later in pairwise(shortest[:6]))
     assert 0.5 <= shortest[0] <= longest[0] <= 1

@@ -65,7 +65,9 @@ def shown(tenant: Tenant, transaction_id: str) -> Any:
 
 
 def retry(tenant: Tenant, transaction_id: str, **headers: str) -> Any:
-    return tenant.http().post(f"{URL}/{transaction_id}/retry", headers=headers)
+    return tenant.http().post(
+        f"{URL}/{transaction_id}/retry", data="", content_type="application/json", headers=headers
+    )
 
 
 def refusal(answer: Any) -> tuple[int, str]:
@@ -129,6 +131,33 @@ def test_a_retry_with_a_key_is_one_retry(people: Tenant, contended: Failing) -> 
     assert (after.status_code, after.json()["status"]) == (200, "completed")
     other = retry(people, contended(), **{"Idempotency-Key": "again"})
     assert refusal(other) == (422, "idempotency_key_reused")
+
+
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+BODIES: list[tuple[str, str, tuple[int, str]]] = [
+    ("", JSON, (404, "not_found")),
+    ("{}", JSON, (404, "not_found")),
+    ("", FORM, (404, "not_found")),
+    ('{"force": true}', JSON, (422, "field_unknown")),
+    ("[]", JSON, (422, "field_type")),
+    ("null", JSON, (422, "field_type")),
+    ("{", JSON, (400, "json_invalid")),
+    ("force=true", FORM, (415, "media_type_unsupported")),
+]
+
+
+@pytest.mark.parametrize("path", ["transactions", "batches"])
+@pytest.mark.parametrize(("body", "media_type", "expected"), BODIES)
+def test_a_retry_takes_no_body(bank: Tenant, path: str, body: str, media_type: str, expected: tuple[int, str]) -> None:
+    answer = bank.http().generic("POST", f"/v2/{path}/{uuid4()}/retry", body, CONTENT_TYPE=media_type)
+    assert refusal(answer) == expected
+
+
+def test_a_retry_with_a_body_moves_nothing(people: Tenant, contended: Failing) -> None:
+    failed = contended()
+    answer = people.post(f"{URL}/{failed}/retry", {"force": True})
+    assert [refusal(answer), answer.json()["errors"][0]["pointer"]] == [(422, "field_unknown"), "/force"]
+    assert shown(people, failed)["status"] == "failed"
 
 
 def test_a_full_queue_takes_no_retry(people: Tenant, contended: Failing, settings: Any) -> None:

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.api.body import BODY_LIMIT_MAX
+from config.api.decoding import refuse_body
 from config.api.filters import parse_flag, refuse_odd_parameters
 from config.api.idempotency import HEADER, fingerprint, parse_key
 from config.api.openapi import header
@@ -25,6 +26,7 @@ from config.runtime.clock import now
 from config.runtime.logging import annotate, request_id
 from ledger.actors import wake_batch_posters, wake_posters
 from ledger.api.v2.bodies import BatchIn, batch_of
+from ledger.api.v2.transactions import DRY_RUN
 from ledger.api.v2.transactions import OPERATION as SINGLE
 from ledger.domain.batches import BatchDetailShape, BatchShape, ItemResult, PlaceShape
 from ledger.domain.shapes import FailureShape, TransactionShape
@@ -32,10 +34,10 @@ from ledger.domain.states import Status
 from ledger.errors import failure_of
 from ledger.models import Batch, BatchItem
 from ledger.queries.batches import batch_detail, batch_shape, batches_of, get_batch, item_results, items_of
-from ledger.services.batches import OPERATION, SubmittedBatch, submit_batch, try_batch
+from ledger.services.batches.retry import OPERATION as RETRY
+from ledger.services.batches.retry import retry_batch
+from ledger.services.batches.submit import OPERATION, SubmittedBatch, submit_batch, try_batch
 from ledger.services.idempotency import Claim
-from ledger.services.retry import BATCH_OPERATION as RETRY
-from ledger.services.retry import retry_batch
 
 PREFER = header("Prefer", {"type": "string"}, description=f"`{RESPOND_ASYNC}` (RFC 7240): answer 202, post in turns.")
 
@@ -83,7 +85,7 @@ class BatchViewSet(ViewSet):
 
     @extend_schema(
         request=BatchIn,
-        parameters=[PREFER],
+        parameters=[PREFER, DRY_RUN],
         responses={207: BatchAnswer, 202: BatchDetailShape},
         summary="Move money many times",
     )
@@ -121,8 +123,13 @@ class BatchViewSet(ViewSet):
 
     @extend_schema(request=None, responses={202: BatchDetailShape}, summary="Retry what failed for a passing reason")
     def retry(self, request: Request, pk: UUID) -> Response:
-        """Have posted again those items whose error says `retryable`; the others stay as they are."""
+        """Have posted again those items whose error says `retryable`; the others stay as they are.
+
+        Where all that failed for a passing reason has been tried five times, it is refused with `parked`, where nothing
+        did with `not_retryable`.
+        """
         refuse_odd_parameters(request.query_params, known=())
+        refuse_body(request.data)
         key = parse_key(request.headers.get(HEADER), required=False)
         retried = retry_batch(
             client_id=principal_of(request).client_id,

@@ -15,7 +15,7 @@ from config.api.idempotency import fingerprint
 from config.runtime.errors import FieldError, Invalid
 from ledger.domain.accounts import AccountKind
 from ledger.domain.batches import BatchMode
-from ledger.services.batch_checks import ITEMS_ASYNC_MAX, Item, Unreadable, check_size
+from ledger.services.batches.checks import ITEMS_ASYNC_MAX, Item, Unreadable, check_size
 from ledger.services.transactions import Submission
 
 MetadataKey = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
@@ -32,9 +32,10 @@ AmountText = Annotated[
 ]
 CurrencyText = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,16}\Z", description="ISO 4217, or a crypto asset's code.")]
 LimitText = Annotated[str, Meta(min_length=1, max_length=80)] | None | UnsetType
+KeyText = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,255}\Z", description="As the header of a single transaction.")]
+GroupText = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,64}\Z", description="Up to 1,000 items have one label.")]
 
 WHOLE_MAX = 2**53 - 1
-GROUP_LENGTH_MAX = 64
 _OF_THE_BATCH = frozenset({"idempotency_key", "group"})
 
 
@@ -135,13 +136,8 @@ def check_metadata(metadata: dict[str, str | int | bool | None]) -> None:
 class BatchItemIn(TransactionIn, frozen=True, kw_only=True):
     """An item of a batch. Those of one group are booked together or not at all."""
 
-    idempotency_key: (
-        Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,255}\Z", description="As the header of a single transaction.")]
-        | None
-    ) = None
-    group: (
-        Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,64}\Z", description="Up to 1,000 items have one label.")] | None
-    ) = None
+    idempotency_key: KeyText | None = None
+    group: GroupText | None = None
 
 
 class _BatchHeadIn(Body, frozen=True, kw_only=True):
@@ -184,8 +180,18 @@ def _read_alone(raw: Any, operation: str) -> Item:
     try:
         return _read(decode(raw, BatchItemIn), raw, operation)
     except Invalid as refusal:
-        group = raw.get("group") if isinstance(raw, dict) else None
-        return Unreadable(refusal, group if isinstance(group, str) and len(group) <= GROUP_LENGTH_MAX else None)
+        fields = raw if isinstance(raw, dict) else {}
+        key, group = _read_field(fields.get("idempotency_key"), KeyText), _read_field(fields.get("group"), GroupText)
+        return Unreadable(refusal, key, group)
+
+
+def _read_field(raw: Any, into: Any) -> str | None:
+    """Return a field of an item that is wrong elsewhere, None if the field itself is."""
+    try:
+        text: str = decode(raw, into)
+    except Invalid:
+        return None
+    return text
 
 
 def _read(body: BatchItemIn, raw: dict[str, Any], operation: str) -> Item:
@@ -195,7 +201,7 @@ def _read(body: BatchItemIn, raw: dict[str, Any], operation: str) -> Item:
     try:
         return replace(submission_of(body, key=body.idempotency_key, request_hash=request_hash), group=body.group)
     except Invalid as refusal:
-        return Unreadable(refusal, body.group)
+        return Unreadable(refusal, body.idempotency_key, body.group)
 
 
 def _refuse_unreadable(items: Iterable[Item]) -> None:

@@ -9,13 +9,13 @@ from uuid import UUID
 
 import msgspec
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.api.answers import answer
-from config.api.decoding import decode
+from config.api.decoding import decode, refuse_body
 from config.api.filters import parse_flag, refuse_odd_parameters
 from config.api.idempotency import HEADER, fingerprint, parse_key
 from config.api.openapi import page_of as page_schema
@@ -37,6 +37,7 @@ from ledger.services.retry import retry_transaction
 from ledger.services.transactions import submit_transaction, try_transaction
 
 OPERATION = "transactions.submit"
+DRY_RUN = OpenApiParameter("dry_run", bool, description="Do all of it, answer what came of it, and roll it back.")
 
 
 class TransactionViewSet(ViewSet):
@@ -55,13 +56,21 @@ class TransactionViewSet(ViewSet):
     paged = {"list"}
     filterset_class = TransactionFilters
 
-    @extend_schema(request=TransactionIn, responses={201: TransactionShape, 202: AcceptedShape}, summary="Move money")
+    @extend_schema(
+        request=TransactionIn,
+        parameters=[DRY_RUN],
+        responses={200: TransactionShape, 201: TransactionShape, 202: AcceptedShape},
+        summary="Move money",
+    )
     def create(self, request: Request) -> HttpResponse:
         """Accept a transaction, or with `Prefer: wait=N` answer when it is booked.
 
         Accepted it is `processing` and has its receipt; what cannot succeed now is refused and leaves no row. One that
         is waited for and that the books refuse (too little money, a frozen account) is stored as failed, with a
-        receipt, and answered as a problem; the same key replays it. With `dry_run=true` all is done and rolled back.
+        receipt, and answered as a problem; the same key replays it.
+
+        With `dry_run=true` all is done and rolled back, and the answer is 200. What stands now says nothing of a later
+        time: one with `execute_at` is then refused with `execute_at_in_dry_run`.
         """
         started = time.perf_counter()
         refuse_odd_parameters(request.query_params, known=("dry_run",))
@@ -105,8 +114,12 @@ class TransactionViewSet(ViewSet):
 
     @extend_schema(request=None, responses={202: TransactionShape}, summary="Retry what failed for a passing reason")
     def retry(self, request: Request, pk: UUID) -> Response:
-        """Put a failed transaction back into the queue, if its failure says `retryable`."""
+        """Put a failed transaction back into the queue, if its failure says `retryable`.
+
+        One that has been tried five times is refused with `parked`.
+        """
         refuse_odd_parameters(request.query_params, known=())
+        refuse_body(request.data)
         key = parse_key(request.headers.get(HEADER), required=False)
         retried = retry_transaction(
             client_id=principal_of(request).client_id,

@@ -6,20 +6,19 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from config.runtime.batching import QueueFull
 from config.runtime.clock import now
-from ledger.actors import wake_posters
+from ledger.actors import wake_batch_posters, wake_posters
 from ledger.domain.states import Status
 from ledger.management.reporting import ReportCommand, client_named
-from ledger.services.retry import STAFF_CODES, Selection, count_by_code, reprocess, select
+from ledger.services.reprocess import STAFF_CODES, Selection, count_by_code, reprocess
 
 _ACTOR = "command:reprocess_transactions"
 _AGO = re.compile(r"([1-9][0-9]{0,4})([mhd])")
@@ -40,8 +39,9 @@ def _moment(text: str) -> datetime:
 
 class Command(ReportCommand):
     help = (
-        "Puts failed transactions back into the posting queue, those included that are parked after five attempts, or "
-        "makes those that wait for their next attempt due at once. What a business rule refused is never tried again."
+        "Has posted again transactions and items of batches that failed for a passing reason, those included that are "
+        "parked after five attempts, or makes those that wait for their next attempt due at once. What a business rule "
+        "refused is never tried again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -77,15 +77,18 @@ class Command(ReportCommand):
     def _reprocess(self, selection: Selection, found: Counter[str], *, hidden: bool) -> int:
         done = 0
         try:
-            for ids in _with_bar(select(selection), found.total(), hidden=hidden):
-                done += len(reprocess(ids, status=selection.status, actor=_ACTOR, now=now()))
+            with tqdm(total=found.total(), unit="tx", disable=hidden or not sys.stderr.isatty()) as bar:
+                for looked_at, moved in reprocess(selection, actor=_ACTOR, now=now()):
+                    done += moved
+                    bar.update(looked_at)
         except QueueFull as error:
             raise CommandError(
-                f"The posting queue is full; {done:,} of {found.total():,} are in it. Run it again in a while."
+                f"{error.detail} {done:,} of {found.total():,} are on their way. Run it again in a while."
             ) from error
         finally:
             if done:
                 wake_posters()
+                wake_batch_posters()
         return done
 
     def _write(self, found: Counter[str], done: int, *, dry_run: bool) -> None:
@@ -95,10 +98,3 @@ class Command(ReportCommand):
             self.stdout.write(f"{found.total():,} would be posted again. Without --dry-run they are.")
         else:
             self.stdout.write(f"{done:,} of {found.total():,} are on their way.")
-
-
-def _with_bar(chunks: Iterator[Sequence[UUID]], total: int, *, hidden: bool) -> Iterator[Sequence[UUID]]:
-    with tqdm(total=total, unit="tx", disable=hidden or not sys.stderr.isatty()) as bar:
-        for ids in chunks:
-            yield ids
-            bar.update(len(ids))

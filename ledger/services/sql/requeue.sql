@@ -20,4 +20,3 @@ INSERT INTO ledger_queuedposting (transaction_id, client_id, next_attempt_at, ac
 SELECT id, client_id, clock_timestamp(), %(actor)s, %(request_id)s, %(trace)s
 FROM moved
 ORDER BY id
-RETURNING transaction_id

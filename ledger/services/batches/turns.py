@@ -25,23 +25,22 @@ from config.runtime.errors import DomainError
 from config.runtime.logging import get_logger
 from config.runtime.metrics import POSTING_RETRIES
 from config.runtime.sql import sql_file
-from ledger.domain.batches import BatchMode, BatchStatus
-from ledger.errors import ATTEMPTS_MAX, RETRYABLE, DependencyDown, failure_of
+from ledger.domain.batches import BatchMode, BatchStatus, ItemRefusal
+from ledger.errors import RETRYABLE, DependencyDown
 from ledger.locks import ROUND_PATIENCE, ROW_BY_ROW, bound_waits
 from ledger.models import Batch
-from ledger.posting.attempts import failure_code, repeated
+from ledger.posting.attempts import backoff, failure_code, is_over, repeated
 from ledger.posting.engine import ROUND_SIZE_MAX, isolate, settle
-from ledger.services.batch_checks import Item
-from ledger.services.batch_items import BatchHead, Spoiled, drafted, refused_item
-from ledger.services.batch_rows import finish_items
+from ledger.queries.batches import waiting
+from ledger.services.batches.checks import Item
+from ledger.services.batches.items import BatchHead, Spoiled, drafted, refusal_after
+from ledger.services.batches.rows import count_attempts, finish_items
 from ledger.services.transactions import Submission, log_start
 
 TURN_SIZE = 500
-TRIES_IN_A_ROW = 3
-BACKOFF_S = 1.0
 ONE_BY_ONE_S = 10.0
-NEXT_ITEMS = sql_file("ledger/services", "next_batch_items")
-LATER_GROUPS = sql_file("ledger/services", "later_batch_groups")
+NEXT_ITEMS = sql_file("ledger/services/batches", "next_items")
+LATER_GROUPS = sql_file("ledger/services/batches", "later_groups")
 
 log = get_logger()
 
@@ -108,7 +107,7 @@ def _commit(batch_id: UUID, only: Collection[int] | None, refused: Mapping[int, 
         settled = settle(intents, patience=ROUND_PATIENCE) if intents else None
         results = draft.results(settled.outcomes if settled is not None else [])
         # After a whole round it queues behind the others; one that is posted item by item keeps its place till the end.
-        moved: dict[str, object] = {} if only is not None else {"attempts": 0, "next_attempt_at": now()}
+        moved: dict[str, object] = {} if only is not None else {"next_attempt_at": Now()}
         count = finish_items(row, results, **moved)
     if settled is not None:
         settled.report()
@@ -185,29 +184,30 @@ def _one_by_one(batch_id: UUID) -> int:
             log.warning("batches.item_undone", batch_id=str(batch_id), index=unit[0], error=code, **_named(error))
         if time.monotonic() > until:
             break
-    return count + _count_attempt(batch_id, culprits)
+    return count + _count_tries(batch_id, culprits)
 
 
-def _count_attempt(batch_id: UUID, culprits: Mapping[int, str]) -> int:
-    """Let culprits wait for another turn, or refuse them when that mends nothing or they had enough of them."""
+def _count_tries(batch_id: UUID, culprits: Mapping[int, str]) -> int:
+    """Let culprits wait for another turn, or give up those that it does not mend or that had enough of them."""
     with transaction.atomic(durable=True):
         bound_waits()
         row = _claim(batch_id)
         if row is None:
             return 0
-        passing = [code for code in culprits.values() if code in RETRYABLE]
-        for code in passing:
-            POSTING_RETRIES.labels(code).inc()
-        attempts = row.attempts + 1 if passing else 0
-        is_parked = attempts >= ATTEMPTS_MAX
-        is_over = is_parked or (attempts > 0 and attempts % TRIES_IN_A_ROW == 0)
-        given_up = {
-            index: refused_item(index, failure_of(code), is_parked=is_parked)
-            for index, code in sorted(culprits.items())
-            if is_over or code not in RETRYABLE
-        }
-        pause = timedelta(seconds=BACKOFF_S * 2 ** (attempts - 1)) if passing and not is_over else timedelta()
-        return finish_items(row, given_up, attempts=0 if is_over else attempts, next_attempt_at=now() + pause)
+        rows = waiting().filter(batch=row, index__in=culprits).values_list("index", "attempts")
+        tries = {index: attempts + 1 for index, attempts in rows}
+        for code in (culprits[index] for index in tries):
+            if code in RETRYABLE:
+                POSTING_RETRIES.labels(code).inc()
+        refusals = {index: _refusal(culprits[index], count) for index, count in tries.items()}
+        # A turn begins with all that wait, so it is due when the one is that was tried most often.
+        most = max((count for index, count in tries.items() if refusals[index] is None), default=0)
+        pause = backoff(most) if most else timedelta()
+        return count_attempts(row, refusals, next_attempt_at=Now() + pause)
+
+
+def _refusal(code: str, attempts: int) -> ItemRefusal | None:
+    return refusal_after(code, attempts) if is_over(code, attempts) else None
 
 
 def _code_or_raise(error: Exception) -> str:

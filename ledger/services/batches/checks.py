@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from config.runtime.errors import DomainError, Invalid, Kind
+from config.runtime.errors import Invalid
 from ledger.domain.batches import BatchMode
+from ledger.errors import BatchEmpty, BatchTooLarge, GroupInAtomicBatch, GroupTooLarge, ItemKeyRepeated
 from ledger.services.transactions import Submission
 
 ITEMS_MAX = 1_000
@@ -15,53 +16,12 @@ ITEMS_ASYNC_MAX = 10_000
 GROUP_SIZE_MAX = 1_000
 
 
-class BatchEmpty(Invalid):
-    """A batch has at least one item."""
-
-    code = "batch_empty"
-
-
-class BatchTooLarge(Invalid):
-    """A batch has at most 1,000 items; one in mode `partial` at most 10,000."""
-
-    code = "batch_too_large"
-
-
-class ItemKeyRepeated(Invalid):
-    """Another item, or the batch itself, has the same idempotency key."""
-
-    code = "item_key_repeated"
-
-
-class GroupInAtomicBatch(Invalid):
-    """All items of an atomic batch are booked together: it has no groups."""
-
-    code = "group_in_atomic_batch"
-
-
-class GroupTooLarge(Invalid):
-    """A group has at most 1,000 items."""
-
-    code = "group_too_large"
-
-
-class ExecuteAtInBatch(Invalid):
-    """What is to be executed later is sent on its own, not in a batch."""
-
-    code = "execute_at_in_batch"
-
-
-class BatchRefused(DomainError):
-    """The batch is atomic and some of its items cannot be booked: none of it was applied."""
-
-    kind, code = Kind.INVALID, "batch_refused"
-
-
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An item that is no transaction: what is wrong with it, and the group that it names."""
+    """An item that is no transaction: what is wrong with it, and the key and the group that it names all the same."""
 
     refusal: Invalid
+    idempotency_key: str | None = None
     group: str | None = None
 
 
@@ -89,7 +49,7 @@ def check_items(items: Sequence[Item], *, mode: BatchMode, key: str) -> None:
     """
     seen, sizes = {key}, Counter[str]()
     for index, item in enumerate(items):
-        if isinstance(item, Submission) and item.idempotency_key is not None:
+        if item.idempotency_key is not None:
             if item.idempotency_key in seen:
                 raise ItemKeyRepeated.at(f"/items/{index}/idempotency_key")
             seen.add(item.idempotency_key)

@@ -11,11 +11,11 @@ from config.runtime.errors import DomainError
 from ledger.domain.accounts import AccountRef
 from ledger.domain.batches import BatchMode, ItemRefusal, ItemResult, PlaceShape
 from ledger.domain.states import Status
-from ledger.errors import RETRYABLE, GroupRefused, IdempotencyKeyInUse, failure_of
+from ledger.errors import ExecuteAtInBatch, GroupRefused, IdempotencyKeyInUse, failure_of, failure_shape
 from ledger.posting.intents import Intent, Outcome
 from ledger.queries.accounts import find_accounts
 from ledger.queries.transactions import shown_transactions
-from ledger.services.batch_checks import ExecuteAtInBatch, Item, Unreadable
+from ledger.services.batches.checks import Item, Unreadable
 from ledger.services.transactions import Submission, intent_of
 
 # The one group of an atomic batch.
@@ -140,21 +140,23 @@ def _unbooked(result: ItemResult) -> DomainError | None:
     return failure_of(shape.error.code)
 
 
-def refused_item(index: int, refusal: DomainError, *, is_parked: bool = False) -> ItemResult:
-    """Return the result of an item that has no transaction; places in the item become places in the batch.
-
-    One that `is_parked` has been tried as often as may be.
-    """
+def refused_item(index: int, refusal: DomainError) -> ItemResult:
+    """Return the result of an item that has no transaction; places in the item become places in the batch."""
     return ItemResult(
         index=index,
         refusal=ItemRefusal(
             kind=refusal.kind,
             code=refusal.code,
             detail=refusal.detail,
-            retryable=refusal.code in RETRYABLE and not is_parked,
             errors=[PlaceShape(f"/items/{index}{at.pointer}", at.code, at.detail) for at in refusal.errors],
         ),
     )
+
+
+def refusal_after(code: str, attempts: int) -> ItemRefusal:
+    """Return why an item is given up that so many tries did not get booked."""
+    shape = failure_shape(code, attempts)
+    return ItemRefusal(kind=failure_of(code).kind, code=code, detail=shape.detail, retryable=shape.retryable)
 
 
 def failing(results: Iterable[ItemResult]) -> list[tuple[int, ItemRefusal]]:

@@ -1,7 +1,7 @@
--- The outcomes of items that waited. One that was refused for a passing reason keeps its body, to be tried again.
+-- The outcomes of items that waited.
 -- The batch's id comes with every outcome: named once, it would be looked up alone, and a batch has ten thousand items.
 UPDATE ledger_batchitem i
-SET body = CASE WHEN r.error ->> 'retryable' = 'true' THEN i.body END,
+SET body = NULL,
     transaction_id = r.transaction_id,
     error = r.error,
     replayed = r.replayed

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from config.runtime.arrays import numbers, texts
 from config.runtime.clock import now
 from config.runtime.database import raw_cursor
 from config.runtime.sql import sql_file
-from ledger.domain.batches import BatchMode, BatchStatus, ItemResult
+from ledger.domain.batches import BatchMode, BatchStatus, ItemRefusal, ItemResult
 from ledger.models import Batch
-from ledger.services.batch_checks import Item
-from ledger.services.batch_items import BatchHead
+from ledger.queries.batches import given_up
+from ledger.services.batches.checks import Item
+from ledger.services.batches.items import BatchHead
+from ledger.services.batches.room import check_room
 
-WRITE = sql_file("ledger/services", "write_batch_items")
-FINISH = sql_file("ledger/services", "finish_batch_items")
+WRITE = sql_file("ledger/services/batches", "write_items")
+FINISH = sql_file("ledger/services/batches", "finish_items")
+COUNT_ATTEMPTS = sql_file("ledger/services/batches", "count_attempts")
 
 
 def write_batch(
@@ -60,19 +63,59 @@ def finish_items(row: Batch, results: Mapping[int, ItemResult], **moved: object)
         with raw_cursor() as cursor:
             cursor.execute(FINISH, _outcome_columns(results) | {"batch_id": row.pk})
             count = cursor.rowcount
+    _count_down(row, count, moved)
+    return count
+
+
+def count_attempts(row: Batch, refusals: Mapping[int, ItemRefusal | None], **moved: object) -> int:
+    """Count a try of items that wait, and give up those that have a refusal; return how many these are.
+
+    The batch's row must be locked.
+    """
+    if refusals:
+        with raw_cursor() as cursor:
+            columns = {"batch_id": row.pk, "index": numbers(refusals), "error": _errors(refusals.values())}
+            cursor.execute(COUNT_ATTEMPTS, columns)
+    count = sum(refusal is not None for refusal in refusals.values())
+    _count_down(row, count, moved)
+    return count
+
+
+def wait_again(row: Batch, *, codes: Collection[str], attempts_max: int) -> int:
+    """Let those items wait again that were given up for one of these reasons and tried fewer times; return how many.
+
+    Raises:
+        QueueFull: so many more may not wait.
+    """
+    locked = Batch.objects.select_for_update(no_key=True).get(pk=row.pk)
+    count = given_up(codes).filter(batch=locked, attempts__lt=attempts_max).update(error=None)
+    if count:
+        check_room(count)
+        Batch.objects.filter(pk=locked.pk).update(
+            status=BatchStatus.PROCESSING,
+            waiting_count=locked.waiting_count + count,
+            completed_at=None,
+            next_attempt_at=Coalesce("next_attempt_at", Now()),
+        )
+    return count
+
+
+def _count_down(row: Batch, count: int, moved: Mapping[str, object]) -> None:
     left = row.waiting_count - count
     if not left:
-        moved = {"status": BatchStatus.COMPLETED.value, "completed_at": now(), "next_attempt_at": None, "attempts": 0}
+        moved = {"status": BatchStatus.COMPLETED.value, "completed_at": now(), "next_attempt_at": None}
     Batch.objects.filter(pk=row.pk).update(waiting_count=left, **moved)
-    return count
 
 
 def _outcome_columns(results: Mapping[int, ItemResult]) -> dict[str, str]:
     made = [result.transaction for result in results.values()]
-    refusals = [result.refusal for result in results.values()]
     return {
         "index": numbers(results),
         "transaction_id": texts(None if shape is None else shape.id.hex for shape in made),
-        "error": texts(None if refusal is None else msgspec.json.encode(refusal).decode() for refusal in refusals),
+        "error": _errors(result.refusal for result in results.values()),
         "replayed": numbers(int(result.replayed) for result in results.values()),
     }
+
+
+def _errors(refusals: Iterable[ItemRefusal | None]) -> str:
+    return texts(None if refusal is None else msgspec.json.encode(refusal).decode() for refusal in refusals)

@@ -11,8 +11,6 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from psycopg import errors as pg
 
-from config.runtime.batching import QueueFull
-from config.runtime.database import raw_cursor
 from config.runtime.deadline import Overdue, ended_within
 from config.runtime.errors import DomainError, FieldError
 from config.runtime.ids import uuid7
@@ -20,6 +18,7 @@ from config.runtime.tracing import outgoing_headers
 from ledger.domain.batches import BatchDetailShape, BatchMode, BatchStatus, ItemResult
 from ledger.errors import (
     AcceptTimeout,
+    BatchRefused,
     GroupRefused,
     IdempotencyKeyInUse,
     PostingContended,
@@ -30,18 +29,15 @@ from ledger.locks import Key, bound_waits
 from ledger.models import Batch
 from ledger.posting.engine import post
 from ledger.posting.intents import Outcome
-from ledger.queries.batches import batch_detail, get_batch, item_results, items_of, waiting_items
-from ledger.services.batch_checks import ITEMS_MAX, BatchRefused, Item, check_items, check_size
-from ledger.services.batch_items import BatchHead, Draft, Spoiled, drafted, failing, refused_item
-from ledger.services.batch_rows import write_batch
+from ledger.queries.batches import batch_detail, get_batch, item_results, items_of
+from ledger.services.batches.checks import ITEMS_MAX, Item, check_items, check_size
+from ledger.services.batches.items import BatchHead, Draft, Spoiled, drafted, failing, refused_item
+from ledger.services.batches.room import check_room
+from ledger.services.batches.rows import write_batch
 from ledger.services.idempotency import Claim, find_earlier, keep_key, take_key
 from ledger.services.transactions import log_start
 
 OPERATION = "transactions.batch"
-QUEUE_SIZE = 100_000
-FULL_RETRY_AFTER_S = 10
-# (The number says "room" in ASCII; 0 is the posting queue's.)
-LOCK_ROOM = "SELECT pg_advisory_xact_lock(1919905645, 1)"
 # The round as a whole was not to be had; item by item most of it is.
 _WHOLE_REFUSED = (PostingRefused, PostingTimeout, PostingContended, IdempotencyKeyInUse)
 
@@ -265,7 +261,7 @@ def _store(asked: _Asked, results: Mapping[int, ItemResult]) -> SubmittedBatch:
                 earlier = take_key(client_id=asked.head.client_id, claim=asked.claim)
                 if earlier is not None:
                     raise _Earlier(UUID(earlier))
-            _check_room(len(asked.items) - len(results))
+            check_room(len(asked.items) - len(results))
             stored = _write(asked, results)
             if asked.claim is None:
                 transaction.set_rollback(True)
@@ -276,15 +272,6 @@ def _store(asked: _Asked, results: Mapping[int, ItemResult]) -> SubmittedBatch:
             raise
         raise IdempotencyKeyInUse(retry_after_s=1) from error
     return stored
-
-
-def _check_room(joining: int) -> None:
-    """Refuse what would make the queue longer than it may be; they are counted one after the other."""
-    if joining:
-        with raw_cursor() as cursor:
-            cursor.execute(LOCK_ROOM)
-        if waiting_items() + joining > QUEUE_SIZE:
-            raise QueueFull("The queue of batches is full.", retry_after_s=FULL_RETRY_AFTER_S)
 
 
 def _write(asked: _Asked, results: Mapping[int, ItemResult]) -> SubmittedBatch:
