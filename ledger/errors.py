@@ -238,25 +238,25 @@ class PostingContended(DomainError):
 
 
 class Contention(DomainError):
-    """Other postings kept it from being booked, however often it was tried; it may be retried."""
+    """Other postings kept it from being booked, however often it was tried."""
 
     kind, code = Kind.CONFLICT, "contention"
 
 
 class Timeout(DomainError):
-    """Its booking took longer than a booking may, however often it was tried; it may be retried."""
+    """Its booking took longer than a booking may, however often it was tried."""
 
     kind, code = Kind.CONFLICT, "timeout"
 
 
 class DependencyDown(DomainError):
-    """The database could not serve its booking, however often it was tried; it may be retried."""
+    """The database could not serve its booking, however often it was tried."""
 
     kind, code = Kind.CONFLICT, "dependency_down"
 
 
 class StillProcessing(DomainError):
-    """It is not booked yet: ask again when it is."""
+    """It is still running; ask again when it has come to an end."""
 
     kind, code = Kind.CONFLICT, "still_processing"
 

@@ -32,7 +32,6 @@ class Line(NamedTuple):
     """One line of a journal, debits positive."""
 
     account: AccountRef
-    side: Side
     layer: Layer
     amount_minor: int
     account_version: int
@@ -268,4 +267,4 @@ def _held(sums: Sums, account: AccountRef, side: Side, amount_minor: int) -> Lin
 
 def _line(sums: Sums, account: AccountRef, side: Side, layer: Layer, amount_minor: int) -> Line:
     signed = amount_minor if side is Side.DEBIT else -amount_minor
-    return Line(account, side, layer, signed, sums.version, sums.posted, sums.pending)
+    return Line(account, layer, signed, sums.version, sums.posted, sums.pending)

@@ -6,10 +6,11 @@ import msgspec
 
 from config.runtime.clock import rfc3339
 from ledger.domain.accounts import AccountKind
+from ledger.domain.balances import Side
 from ledger.domain.money import format_amount
 from ledger.domain.receipts import receipt_code
 from ledger.domain.shapes import AUTOMATIC, MANUAL, LineShape, TransactionShape, account_name
-from ledger.domain.states import Layer, Status
+from ledger.domain.states import Status
 from ledger.errors import failure_shape
 from ledger.events.outbox import Happened
 from ledger.events.types import OUTCOMES, EventType
@@ -82,9 +83,9 @@ def _line_shape(line: Line) -> LineShape:
     after = line.posted_after if account.kind in _DEBIT_NORMAL else -line.posted_after
     return LineShape(
         account=account_name(account),
-        side=line.side.value,
+        side=(Side.DEBIT if line.amount_minor > 0 else Side.CREDIT).value,
         amount=format_amount(abs(line.amount_minor), exponent=account.exponent),
-        layer=Layer.POSTED.value,
+        layer=line.layer.value,
         account_version=line.account_version,
         balance_after=format_amount(after, exponent=account.exponent),
     )

@@ -22,7 +22,7 @@ from ledger.queries.batches import given_up, waiting
 from ledger.services.batches.rows import wait_again
 from ledger.services.retry import requeue
 
-CHUNK_SIZE = 500
+CHUNK_SIZE = 100  # it joins the queue as a whole, which must not be smaller
 # Staff may retry once more what is parked, and what a defect refused that has been mended since.
 STAFF_CODES = RETRYABLE | {PostingRefused.code}
 STAFF_ATTEMPTS_MAX = 100

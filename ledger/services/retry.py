@@ -17,7 +17,15 @@ from config.runtime.sql import sql_file
 from config.runtime.tracing import outgoing_headers
 from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
-from ledger.errors import ATTEMPTS_MAX, RETRYABLE, AcceptTimeout, NotFailed, NotRetryable, Parked
+from ledger.errors import (
+    ATTEMPTS_MAX,
+    RETRYABLE,
+    AcceptTimeout,
+    NotFailed,
+    NotRetryable,
+    Parked,
+    StillProcessing,
+)
 from ledger.locks import bound_waits
 from ledger.models import Transaction
 from ledger.posting.queue import QUEUE
@@ -44,7 +52,8 @@ def retry_transaction(
 
     Raises:
         NotFound: the client has no such transaction.
-        NotFailed: it is running, or final without a failure.
+        StillProcessing: it is running.
+        NotFailed: it is final without a failure.
         NotRetryable: it failed for a reason that another try does not change.
         Parked: it has been tried as often as may be.
         QueueFull: the posting queue has no room.
@@ -59,7 +68,7 @@ def retry_transaction(
             row = get_transaction(client_id, transaction_id)
             _check(row)
             if not requeue([row.pk], codes=RETRYABLE, attempts_max=ATTEMPTS_MAX, actor=actor, request_id=request_id):
-                raise NotFailed(f"It is {Status.PROCESSING.value}: another retry was first.")
+                raise StillProcessing("Another retry was first.")
             if claim is not None:
                 keep_key(client_id=client_id, claim=claim, object_id=str(row.pk))
             shape = transaction_shape(get_transaction(client_id, row.pk))
@@ -102,6 +111,8 @@ def requeue(
 
 
 def _check(row: Transaction) -> None:
+    if row.status == Status.PROCESSING:
+        raise StillProcessing
     if row.status != Status.FAILED:
         raise NotFailed(f"It is {row.status}.")
     if row.error_code not in RETRYABLE:

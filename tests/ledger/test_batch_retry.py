@@ -255,4 +255,4 @@ def test_a_refused_atomic_batch_stays_refused(people: Tenant) -> None:
 
 
 def test_a_batch_that_is_running_is_not_to_be_retried(people: Tenant) -> None:
-    assert retry(people, submit(people, item("alice", "bob"))).json()["code"] == "not_failed"
+    assert retry(people, submit(people, item("alice", "bob"))).json()["code"] == "still_processing"

@@ -112,6 +112,7 @@ def test_types_keep_their_names() -> None:
         "account.frozen",
         "account.opened",
         "account.unfrozen",
+        "transaction.captured",
         "transaction.completed",
         "transaction.expired",
         "transaction.failed",

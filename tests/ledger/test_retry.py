@@ -78,7 +78,7 @@ def test_a_retry_sends_it_on_its_way_and_it_is_booked_once(people: Tenant, conte
     failed = contended()
     assert shown(people, failed)["error"] == {
         "code": "contention",
-        "detail": "Other postings kept it from being booked, however often it was tried; it may be retried.",
+        "detail": "Other postings kept it from being booked, however often it was tried.",
         "retryable": True,
     }
     answer = retry(people, failed)
@@ -112,7 +112,7 @@ def test_what_a_business_rule_refused_is_final(people: Tenant) -> None:
     assert shown(people, second)["error"]["retryable"] is False
     assert refusal(retry(people, second)) == (409, "not_retryable")
     assert refusal(retry(people, first)) == (409, "not_failed")
-    assert refusal(retry(people, accept(people))) == (409, "not_failed")
+    assert refusal(retry(people, accept(people))) == (409, "still_processing")
 
 
 def test_another_clients_transaction_does_not_exist(people: Tenant, other_bank: Tenant, contended: Failing) -> None:

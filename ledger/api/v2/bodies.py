@@ -134,7 +134,9 @@ def check_metadata(metadata: dict[str, str | int | bool | None]) -> None:
 
 
 class BatchItemIn(TransactionIn, frozen=True, kw_only=True):
-    """An item of a batch. Those of one group are booked together or not at all."""
+    """An item of a batch, booked with its batch and not later. Those of one group are booked together or not at all."""
+
+    execute_at: Annotated[datetime, Meta(tz=True, description="Not in a batch: it is refused.")] | None = None
 
     idempotency_key: KeyText | None = None
     group: GroupText | None = None

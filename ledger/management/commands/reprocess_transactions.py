@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from config.runtime.batching import QueueFull
 from config.runtime.clock import now
-from ledger.actors import wake_batch_posters, wake_posters
+from ledger.actors import poke_posters
 from ledger.domain.states import Status
 from ledger.management.reporting import ReportCommand, client_named
 from ledger.services.reprocess import STAFF_CODES, Selection, count_by_code, reprocess
@@ -87,8 +87,7 @@ class Command(ReportCommand):
             ) from error
         finally:
             if done:
-                wake_posters()
-                wake_batch_posters()
+                poke_posters()
         return done
 
     def _write(self, found: Counter[str], done: int, *, dry_run: bool) -> None:

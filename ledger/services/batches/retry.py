@@ -13,7 +13,7 @@ from config.runtime.deadline import Overdue, ended_within
 from config.runtime.errors import DomainError
 from ledger.domain.batches import BatchDetailShape, BatchStatus
 from ledger.domain.states import Status
-from ledger.errors import ATTEMPTS_MAX, RETRYABLE, AcceptTimeout, NotFailed, NotRetryable, Parked
+from ledger.errors import ATTEMPTS_MAX, RETRYABLE, AcceptTimeout, NotRetryable, Parked, StillProcessing
 from ledger.locks import bound_waits
 from ledger.models import Batch, Transaction
 from ledger.queries.batches import batch_detail, get_batch, given_up, items_of
@@ -39,7 +39,7 @@ def retry_batch(
 
     Raises:
         NotFound: the client has no such batch.
-        NotFailed: it is running, and nothing of it has failed for such a reason.
+        StillProcessing: it is running, and nothing of it has failed for such a reason.
         Parked: what has was tried as often as may be, all of it.
         NotRetryable: nothing of it has.
         QueueFull: the posting queue, or that of batches, has no room for all of them.
@@ -83,7 +83,7 @@ def _failed(row: Batch) -> QuerySet[Transaction]:
 def _objection(row: Batch) -> DomainError:
     """Return why nothing of a batch can be retried."""
     if row.status == BatchStatus.PROCESSING:
-        return NotFailed(f"It is {row.status}.")
+        return StillProcessing()
     if _failed(row).exists() or given_up(RETRYABLE).filter(batch=row).exists():
         return Parked("What failed for a passing reason has been tried as often as may be; staff look after it.")
     return NotRetryable("Nothing of the batch failed for a reason that another try may mend.")

@@ -229,7 +229,8 @@ def _post_round(asked: _Asked, draft: Draft) -> SubmittedBatch:
     def write(outcomes: Sequence[Outcome]) -> None:
         written[:] = [_write(asked, draft.results(outcomes))]
 
-    log_start(draft.intents.values())
+    if asked.claim is not None:
+        log_start(draft.intents.values())
     post(
         list(draft.intents.values()),
         alone=asked.key,

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
+from config.runtime import stopping
 from config.runtime.arrays import numbers
 from config.runtime.clock import now
 from config.runtime.database import raw_cursor
@@ -103,13 +104,13 @@ def _commit(batch_id: UUID, only: Collection[int] | None, refused: Mapping[int, 
         draft = drafted(_head(row), items, now=now(), refused=known)
         draft.refuse_mates()
         intents = list(draft.intents.values())
-        log_start(intents)
         settled = settle(intents, patience=ROUND_PATIENCE) if intents else None
         results = draft.results(settled.outcomes if settled is not None else [])
         # After a whole round it queues behind the others; one that is posted item by item keeps its place till the end.
         moved: dict[str, object] = {} if only is not None else {"next_attempt_at": Now()}
         count = finish_items(row, results, **moved)
     if settled is not None:
+        log_start(intents)
         settled.report()
     return count
 
@@ -134,7 +135,12 @@ def _head(row: Batch) -> BatchHead:
 
 
 def _next_items(row: Batch, only: Collection[int] | None = None) -> dict[int, Item]:
-    """Return what is posted together in the next turn, by index: whole groups, and never more than a round takes."""
+    """Return what is posted together in the next turn, by index."""
+    return {index: msgspec.json.decode(body, type=Submission) for index, (_, body) in _next_bodies(row, only).items()}
+
+
+def _next_bodies(row: Batch, only: Collection[int] | None = None) -> dict[int, tuple[str | None, str]]:
+    """Return the group and the text of each: whole groups, and never more than a round takes."""
     found = _waiting(row, only=only, size=TURN_SIZE if only is None else len(only))
     groups = {index: group for index, (group, _) in found.items()}
     if only is None and any(groups.values()):
@@ -147,7 +153,7 @@ def _next_items(row: Batch, only: Collection[int] | None = None) -> dict[int, It
     missing = [index for index in chosen if index not in found]
     if missing:
         found |= _waiting(row, only=missing, size=len(missing))
-    return {index: msgspec.json.decode(found[index][1], type=Submission) for index in sorted(chosen)}
+    return {index: found[index] for index in sorted(chosen)}
 
 
 def _waiting(row: Batch, *, only: Collection[int] | None, size: int) -> dict[int, tuple[str | None, str]]:
@@ -174,15 +180,15 @@ def _units(groups: Mapping[int, str | None]) -> Iterable[list[int]]:
 def _one_by_one(batch_id: UUID) -> int:
     until = time.monotonic() + ONE_BY_ONE_S
     count, culprits = 0, dict[int, str]()
-    items = _next_items(Batch.objects.get(pk=batch_id))
-    for unit in _units({index: item.group for index, item in items.items()}):
+    bodies = _next_bodies(Batch.objects.get(pk=batch_id))
+    for unit in _units({index: group for index, (group, _) in bodies.items()}):
         try:
             count += _round(batch_id, unit)
         except Exception as error:  # noqa: BLE001  (as in a turn: it is this unit's, not the others')
             code = _code_or_raise(error)
             culprits |= dict.fromkeys(unit, code)
             log.warning("batches.item_undone", batch_id=str(batch_id), index=unit[0], error=code, **_named(error))
-        if time.monotonic() > until:
+        if time.monotonic() > until or stopping.stopping():
             break
     return count + _count_tries(batch_id, culprits)
 
