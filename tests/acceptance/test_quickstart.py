@@ -47,4 +47,6 @@ def test_every_block_of_the_quickstart_works_as_it_stands(bank: Tenant, server: 
     assert ran.stdout.count('"path":"users:carol:EUR"') >= 2
     assert '"status":"completed"' in ran.stdout
     assert '"code":"insufficient_funds"' in ran.stdout
+    assert '"captured":"3.00"' in ran.stdout
+    assert '"type":"reversal"' in ran.stdout
     assert re.search(r"^ch_[0-9A-Z]{8}_[0-9A-Z]{32}$", ran.stdout, flags=re.MULTILINE)

@@ -27,6 +27,11 @@ deterministic = true
 
 [checks]
 positive_data_acceptance.expected-statuses = [200, 201, 202, 207, 404, 409, 422]
+
+# In a partial batch a malformed item is refused alone, and the batch is answered with 207.
+[[operations]]
+include-path = "/v2/transactions/batch"
+checks.negative_data_rejection.expected-statuses = [207, 400, 401, 403, 404, 409, 413, 415, 422, 428, 503]
 """
 
 
@@ -42,6 +47,9 @@ def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path
         "/v2/accounts/{id}": str(alice.id),
         "/v2/transactions/batch": {"mode": "atomic", "items": [transfer | {"amount": "1.00"}]},
         "/v2/transactions/{id}": str(moved.id),
+        "/v2/transactions/{id}/capture": {"amount": "0.10"},
+        "/v2/transactions/{id}/void": {"reason": "cancelled"},
+        "/v2/transactions/{id}/reverse": {"amount": "0.01"},
         "/v2/batches/{id}": batch,
         "/v2/receipts/{code}": moved.receipt_code,
     }
