@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import accepting, batch, engine, flow, http, posting, reads, storm, validation
+from benchmarks import accepting, batch, engine, flow, http, moves, posting, reads, storm, validation
 from benchmarks.harness import Options, Table, machine, write_json
 from config.localstack.signals import interrupt_on_stop_signals
 
 BENCHMARKS: dict[str, Callable[[Options], Iterator[Table]]] = {
     "engine": engine.run,
+    "moves": moves.run,
     "posting": posting.run,
     "accepting": accepting.run,
     "flow": flow.run,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import django
@@ -24,7 +26,7 @@ from ledger.clients.services import create_client  # noqa: E402
 from ledger.models import QueuedPosting  # noqa: E402
 from ledger.posting.accept import accept  # noqa: E402
 from ledger.posting.engine import ROUND_SIZE_MAX, post  # noqa: E402
-from ledger.posting.intents import Intent, Outcome  # noqa: E402
+from ledger.posting.intents import Action, Intent, Outcome  # noqa: E402
 from ledger.queries.accounts import find_accounts  # noqa: E402
 from ledger.services.accounts import Opening, open_accounts  # noqa: E402
 from ledger.services.posting import post_due  # noqa: E402
@@ -79,10 +81,33 @@ def ways() -> dict[str, Way]:
             for one in transfers
         ]
 
+    def held(transfers: Sequence[Transfer]) -> list[Intent]:
+        expires_at = now() + timedelta(days=7)
+        return [replace(intent, expires_at=expires_at) for intent in intents(transfers)]
+
+    def to_end(action: Action) -> Callable[[Sequence[Transfer]], list[Intent]]:
+        """Return what holds transfers, and is to end them so."""
+
+        def prepare(transfers: Sequence[Transfer]) -> list[Intent]:
+            holds = held(transfers)
+            post(holds)
+            return [replace(hold, action=action) for hold in holds]
+
+        return prepare
+
+    def to_reverse(transfers: Sequence[Transfer]) -> list[Intent]:
+        booked, back = intents(transfers), [Transfer(one.credit, one.debit, one.amount_minor) for one in transfers]
+        post(booked)
+        return [replace(intent, original=one) for intent, one in zip(intents(back), booked, strict=True)]
+
     return {
-        "engine": Way(intents, post, _check_posted),
+        "engine": Way(intents, post, _checked("completed")),
+        "hold": Way(held, post, _checked("pending")),
+        "capture": Way(to_end(Action.CAPTURE), post, _checked("completed")),
+        "void": Way(to_end(Action.VOID), post, _checked("voided")),
+        "reverse": Way(to_reverse, post, _checked("completed")),
         "services": Way(submissions, lambda prepared: _submit(client_id, prepared), _check_submitted),
-        "accept": Way(intents, accept, _check_accepted),
+        "accept": Way(intents, accept, _checked("processing")),
         "drain": Way(len, _drain, _check_drained),
     }
 
@@ -103,12 +128,11 @@ def _submit(client_id: int, submissions: Sequence[Submission]) -> list[Any]:
     return submit_transactions(client_id=client_id, submissions=submissions, actor="key:BENCH000", now=now())
 
 
-def _check_posted(outcomes: Sequence[Outcome]) -> None:
-    assert all(one.transaction is not None and one.transaction.status == "completed" for one in outcomes)
+def _checked(status: str) -> Callable[[Sequence[Outcome]], None]:
+    def check(outcomes: Sequence[Outcome]) -> None:
+        assert all(one.transaction is not None and one.transaction.status == status for one in outcomes)
 
-
-def _check_accepted(outcomes: Sequence[Outcome]) -> None:
-    assert all(one.transaction is not None and one.transaction.status == "processing" for one in outcomes)
+    return check
 
 
 def _drain(expected: int) -> tuple[int, int]:
