@@ -27,8 +27,8 @@ class Reversal:
     reference: str | None = None
     description: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    idempotency_key: str
-    request_hash: bytes
+    idempotency_key: str | None = None
+    request_hash: bytes | None = None
 
 
 def reverse_transaction(
@@ -43,12 +43,18 @@ def reverse_transaction(
         DomainError: of kind CONFLICT, when so much cannot be taken back (any more). Nothing was stored.
     """
     row = get_transaction(client_id, transaction_id)
-    intent = _intent(row, reversal, actor=actor, request_id=request_id)
+    intent = reversal_intent(row, reversal, actor=actor, request_id=request_id)
     log_start([intent])
     return settled_or_raised(post([intent])[0])
 
 
-def _intent(row: Transaction, reversal: Reversal, *, actor: str, request_id: str) -> Intent:
+def reversal_intent(row: Transaction, reversal: Reversal, *, actor: str, request_id: str) -> Intent:
+    """Return what takes a transaction back, to be posted.
+
+    Raises:
+        Invalid: it is no amount of its currency.
+        ReversalExceeds: there never was so much.
+    """
     original = stored_intent(row, actor=actor, request_id=request_id)
     left_minor = row.booked_minor - row.reversed_minor
     amount_minor = portion(reversal.amount, row.currency.exponent) or left_minor or row.amount_minor

@@ -142,3 +142,64 @@ def test_partial_reversals_that_race_never_exceed_the_original(people: Tenant) -
     assert codes == [201] * 5 + [409] * 3
     assert people.get(f"{URL}/{transaction}").json()["status"] == "reversed"
     assert verify(client_id=people.client.pk).holds
+
+
+def batch_of(people: Tenant, *amounts: str, mode: str = "partial") -> str:
+    items = [asked(amount, capture="automatic") for amount in amounts]
+    return str(people.post(f"{URL}/batch", {"mode": mode, "items": items}).json()["id"])
+
+
+def reverse_all(people: Tenant, batch: str, key: str | None = None) -> Any:
+    return people.post(f"/v2/batches/{batch}/reverse", b"", key=key)
+
+
+def test_a_batch_is_taken_back_whole_by_an_atomic_batch(people: Tenant) -> None:
+    batch = batch_of(people, "1.00", "99.00", "2.00", "3.00")
+    first = people.get(f"/v2/batches/{batch}/items").json()["data"][0]["transaction"]["id"]
+    assert reverse(people, first, "0.25").status_code == 201
+
+    answer = reverse_all(people, batch, key="once")
+
+    shown = answer.json()
+    assert (answer.status_code, shown["mode"], shown["status"]) == (207, "atomic", "completed")
+    assert [item["transaction"]["amount"] for item in shown["items"]] == ["0.75", "2.00", "3.00"]
+    assert has(people) == (1000, 0)
+    originals = people.get(f"/v2/batches/{batch}/items").json()["data"]
+    assert [item["transaction"] and item["transaction"]["status"] for item in originals] == [
+        "reversed",
+        "failed",
+        "reversed",
+        "reversed",
+    ]
+    again = reverse_all(people, batch, key="once")
+    assert (again["Idempotent-Replayed"], again.json()["id"]) == ("true", shown["id"])
+    assert refusal(reverse_all(people, batch)) == (409, "not_reversible")
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_of_a_batch_that_cannot_be_taken_back_whole_nothing_is(people: Tenant) -> None:
+    batch = batch_of(people, "1.00", "2.00", "3.00")
+    people.move("users:bob:USD", "cash:USD", "4.50", type="cash_out")
+    answer = reverse_all(people, batch)
+    assert refusal(answer) == (422, "batch_refused")
+    assert [(item["index"], item["code"]) for item in answer.json()["items"]] == [
+        (1, "insufficient_funds"),
+        (2, "insufficient_funds"),
+    ]
+    assert has(people) == (400, 150)
+    assert Transaction.objects.filter(client=people.client, type="reversal").count() == 0
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_of_two_that_take_a_batch_back_at_once_one_wins(people: Tenant) -> None:
+    batch = batch_of(people, "1.00", "2.00")
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(in_thread, lambda: reverse_all(people, batch).status_code) for _ in range(2)]
+        codes = sorted(one.result() for one in asking)
+    assert codes in ([207, 409], [207, 422])
+    assert has(people) == (1000, 0)
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_another_tenants_batch_does_not_exist(people: Tenant, other_bank: Tenant) -> None:
+    assert refusal(reverse_all(other_bank, batch_of(people, "1.00"))) == (404, "not_found")

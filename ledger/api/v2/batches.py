@@ -36,7 +36,7 @@ from ledger.models import Batch, BatchItem
 from ledger.queries.batches import batch_detail, batch_shape, batches_of, get_batch, item_results, items_of
 from ledger.services.batches.retry import OPERATION as RETRY
 from ledger.services.batches.retry import retry_batch
-from ledger.services.batches.submit import OPERATION, SubmittedBatch, submit_batch, try_batch
+from ledger.services.batches.submit import OPERATION, REVERSE, SubmittedBatch, reverse_batch, submit_batch, try_batch
 from ledger.services.idempotency import Claim
 
 PREFER = header("Prefer", {"type": "string"}, description=f"`{RESPOND_ASYNC}` (RFC 7240): answer 202, post in turns.")
@@ -78,8 +78,9 @@ class BatchViewSet(ViewSet):
         "retrieve": "transactions:read",
         "items": "transactions:read",
         "retry": "transactions:write",
+        "reverse": "transactions:write",
     }
-    idempotency_required = {"create"}
+    idempotency_required = {"create", "reverse"}
     paged = {"list", "items"}
     unfiltered = {"list", "items"}
 
@@ -145,6 +146,29 @@ class BatchViewSet(ViewSet):
             headers["Idempotent-Replayed"] = "true"
         counts = retried.batch.counts
         return Response(retried.batch, status=202 if counts.waiting + counts.processing else 200, headers=headers)
+
+    @extend_schema(request=None, responses={207: BatchAnswer}, summary="Take back all that is booked of a batch")
+    def reverse(self, request: Request, pk: UUID) -> HttpResponse:
+        """Take back every transaction of a batch, up to 1,000 and as far as they are not yet: all or nothing.
+
+        The answer is an atomic batch of its own, whose items are the reversals.
+        """
+        refuse_odd_parameters(request.query_params, known=())
+        refuse_body(request.data)
+        key = parse_key(request.headers.get(HEADER), required=True) or ""
+        submitted = reverse_batch(
+            client_id=principal_of(request).client_id,
+            batch_id=pk,
+            claim=Claim(key, REVERSE, fingerprint(REVERSE, str(pk))),
+            actor=principal_of(request).actor,
+            request_id=request_id(),
+            now=now(),
+        )
+        annotate(batch_id=str(submitted.batch.id), replayed=submitted.replayed)
+        headers = {"Location": f"/v2/batches/{submitted.batch.id}"}
+        if submitted.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        return _answer(request, submitted, headers, is_async=False)
 
     @extend_schema(responses=page_schema(BatchShape), summary="List batches, newest first")
     def list(self, request: Request) -> Response:

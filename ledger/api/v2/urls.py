@@ -28,6 +28,7 @@ urlpatterns = [
     path("batches/<uuid:pk>", BatchViewSet.as_view({"get": "retrieve"}), name="batch"),
     path("batches/<uuid:pk>/items", BatchViewSet.as_view({"get": "items"}), name="batch-items"),
     path("batches/<uuid:pk>/retry", BatchViewSet.as_view({"post": "retry"}), name="batch-retry"),
+    path("batches/<uuid:pk>/reverse", BatchViewSet.as_view({"post": "reverse"}), name="batch-reverse"),
     path("receipts/<str:code>", ReceiptViewSet.as_view({"get": "retrieve"}), name="receipt"),
     path("receipts/<str:code>/transaction", ReceiptViewSet.as_view({"get": "transaction"}), name="receipt-transaction"),
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from config.runtime.errors import Invalid
 from ledger.domain.batches import BatchMode
 from ledger.errors import BatchEmpty, BatchTooLarge, GroupInAtomicBatch, GroupTooLarge, ItemKeyRepeated
+from ledger.models import Transaction
 from ledger.services.transactions import Submission
 
 ITEMS_MAX = 1_000
@@ -25,7 +26,16 @@ class Unreadable:
     group: str | None = None
 
 
-Item = Submission | Unreadable
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """An item that takes a transaction back, as far as it is not yet."""
+
+    row: Transaction
+    idempotency_key: None = None
+    group: None = None
+
+
+Item = Submission | Unreadable | TakenBack
 
 
 def check_size(count: int, *, mode: BatchMode, is_dry: bool = False) -> None:

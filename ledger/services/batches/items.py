@@ -15,7 +15,8 @@ from ledger.errors import ExecuteAtInBatch, GroupRefused, IdempotencyKeyInUse, f
 from ledger.posting.intents import Intent, Outcome
 from ledger.queries.accounts import find_accounts
 from ledger.queries.transactions import shown_transactions
-from ledger.services.batches.checks import Item, Unreadable
+from ledger.services.batches.checks import Item, TakenBack, Unreadable
+from ledger.services.reversals import Reversal, reversal_intent
 from ledger.services.transactions import Submission, intent_of
 
 # The one group of an atomic batch.
@@ -125,6 +126,9 @@ def drafted(
 def _intent(head: BatchHead, index: int, item: Item, accounts: Mapping[str, AccountRef], now: datetime) -> Intent:
     if isinstance(item, Unreadable):
         raise item.refusal
+    if isinstance(item, TakenBack):
+        intent = reversal_intent(item.row, Reversal(), actor=head.actor, request_id=head.request_id)
+        return replace(intent, batch_id=head.id, batch_index=index, group=head.group_of(item), trace=head.trace)
     if item.execute_at is not None:
         raise ExecuteAtInBatch.at("/execute_at")
     intent = intent_of(head.client_id, item, accounts, actor=head.actor, request_id=head.request_id, now=now)

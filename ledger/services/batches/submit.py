@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -16,28 +16,34 @@ from config.runtime.errors import DomainError, FieldError
 from config.runtime.ids import uuid7
 from config.runtime.tracing import outgoing_headers
 from ledger.domain.batches import BatchDetailShape, BatchMode, BatchStatus, ItemResult
+from ledger.domain.states import Status
 from ledger.errors import (
     AcceptTimeout,
     BatchRefused,
+    BatchTooLarge,
     GroupRefused,
     IdempotencyKeyInUse,
+    NotReversible,
     PostingContended,
     PostingRefused,
     PostingTimeout,
+    StillProcessing,
 )
 from ledger.locks import Key, bound_waits
-from ledger.models import Batch
+from ledger.models import Batch, Transaction
 from ledger.posting.engine import post
 from ledger.posting.intents import Outcome
+from ledger.queries.accounts import accounts_by_id
 from ledger.queries.batches import batch_detail, get_batch, item_results, items_of
-from ledger.services.batches.checks import ITEMS_MAX, Item, check_items, check_size
+from ledger.services.batches.checks import ITEMS_MAX, Item, TakenBack, check_items, check_size
 from ledger.services.batches.items import BatchHead, Draft, Spoiled, drafted, failing, refused_item
 from ledger.services.batches.room import check_room
 from ledger.services.batches.rows import write_batch
 from ledger.services.idempotency import Claim, find_earlier, keep_key, take_key
 from ledger.services.transactions import log_start
 
-OPERATION = "transactions.batch"
+OPERATION, REVERSE = "transactions.batch", "batches.reverse"
+_NOTHING_BOOKED = (Status.FAILED, Status.VOIDED, Status.EXPIRED, Status.REVERSED)
 # The round as a whole was not to be had; item by item most of it is.
 _WHOLE_REFUSED = (PostingRefused, PostingTimeout, PostingContended, IdempotencyKeyInUse)
 
@@ -139,6 +145,43 @@ def submit_batch(
         return _settle(asked)
     except _Earlier as earlier:
         return _replayed(client_id, earlier.batch_id)
+
+
+def reverse_batch(
+    *, client_id: int, batch_id: UUID, claim: Claim, actor: str, request_id: str, now: datetime
+) -> SubmittedBatch:
+    """Take back what of a batch is booked and not taken back yet: all of it in one commit, or nothing.
+
+    That is an atomic batch of its own, with a reversal for each transaction.
+
+    Raises:
+        NotFound: the client has no such batch.
+        StillProcessing: it waits to be posted, at least in part.
+        NotReversible: nothing of it is booked.
+        BatchTooLarge: it has more than 1,000 transactions.
+        IdempotencyKeyReused: the key belongs to another request.
+        DomainError: of kind BUSY, when it could not be posted in time. Nothing was stored.
+    """
+    asked = _asked(client_id, BatchMode.ATOMIC, [], claim=claim, actor=actor, request_id=request_id, now=now)
+    try:
+        asked.look()
+        return _settle(replace(asked, items=dict(enumerate(_booked(get_batch(client_id, batch_id))))))
+    except _Earlier as earlier:
+        return _replayed(client_id, earlier.batch_id)
+
+
+def _booked(row: Batch) -> list[TakenBack]:
+    """Return what is to be taken back of a batch, in its order."""
+    standing = Transaction.objects.filter(batch=row, client_id=row.client_id).select_related("currency")
+    rows = list(standing.exclude(status__in=_NOTHING_BOOKED).order_by("batch_index")[: ITEMS_MAX + 1])
+    if row.status == BatchStatus.PROCESSING or any(one.status == Status.PROCESSING for one in rows):
+        raise StillProcessing
+    if not rows:
+        raise NotReversible("Nothing of the batch is booked.")
+    if len(rows) > ITEMS_MAX:
+        raise BatchTooLarge(f"Of {ITEMS_MAX} transactions at most; this batch has more.")
+    accounts_by_id(account_id for one in rows for account_id in (one.debit_account_id, one.credit_account_id))
+    return [TakenBack(one) for one in rows]
 
 
 def try_batch(
