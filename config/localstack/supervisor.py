@@ -71,6 +71,8 @@ class Supervisor:
             child.end(timeout_s=0)
             self._show_last()
             self._processes.pop()
+        for key in tuple(self._selector.get_map().values()):
+            key.data.child.output.close()  # its other end is held by a worker that was killed and is not gone yet
         self._selector.close()
 
     def _show_last(self) -> None:
