@@ -32,7 +32,7 @@ from config.localstack.valkey import Valkey
 
 # Two storms at once, such as a benchmark and a test, are apart.
 DIRECTORY = ROOT / ".local" / f"storm-{os.getpid()}"
-PROFILE = Profile(postgres_port=54340, valkey_port=56340, fsync=True)
+PROFILE = Profile(postgres_port=54340, valkey_port=56340, durable=True)
 WALLETS = 40
 FUNDS = "200.00"
 READY_WITHIN_S = 60
@@ -60,8 +60,8 @@ class Ground:
         stack.enter_context(self._stack.running())
         known = load(DIRECTORY)
         identity = unprivileged()
-        postgres = Postgres(DIRECTORY, find_postgres(identity), identity, fsync=True, passwords=known.passwords)
-        valkey = Valkey(DIRECTORY, find_valkey(), password=known.passwords["valkey"])
+        postgres = Postgres(DIRECTORY, find_postgres(identity), identity, durable=True, passwords=known.passwords)
+        valkey = Valkey(DIRECTORY, find_valkey(), durable=True, password=known.passwords["valkey"])
         self._servers: dict[str, Postgres | Valkey] = {"postgres": postgres, "valkey": valkey}
         self._ports = known.ports
         self.environment = environment(DIRECTORY, "command", os.environ)

@@ -38,13 +38,13 @@ class Postgres:
     name = "postgres"
 
     def __init__(
-        self, directory: Path, binary: Binary, identity: Identity, *, fsync: bool, passwords: Mapping[str, str]
+        self, directory: Path, binary: Binary, identity: Identity, *, durable: bool, passwords: Mapping[str, str]
     ) -> None:
         self._directory, self._binary, self._identity = directory, binary, identity
         self._data = directory / binary.data_name
         self._log = directory / "postgres.log"
         self._pid_file = directory / "postgres.pid"
-        self._fsync, self._passwords = fsync, passwords
+        self._durable, self._passwords = durable, passwords
         self._statistics = _has_library(binary.path, _STATISTICS)
 
     def start(self, port: int) -> Child:
@@ -59,7 +59,7 @@ class Postgres:
             self._create()
         # Nobody runs here any more, whatever the file says: its pid may be a zombie's, or another program's by now.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        settings = {**_SETTINGS, "port": str(port), "fsync": "on" if self._fsync else "off"}
+        settings = {**_SETTINGS, "port": str(port), "fsync": "on" if self._durable else "off"}
         if self._statistics:
             settings["shared_preload_libraries"] = _STATISTICS
         with open_private(self._log) as log:
@@ -96,7 +96,7 @@ class Postgres:
         self._identity.own(draft)
         locale = ["-E", "UTF8", "--locale=C"]
         logins = ["-U", "postgres", "--auth-local=reject", "--auth-host=scram-sha-256"]
-        self._run("initdb", "-D", draft, *locale, *logins, *([] if self._fsync else ["--no-sync"]))
+        self._run("initdb", "-D", draft, *locale, *logins, *([] if self._durable else ["--no-sync"]))
         # Single-user mode opens no port; and as the superuser never gets a password, nobody can log in as it.
         roles = [f"CREATE ROLE {role} LOGIN PASSWORD '{self._passwords[role]}'" for role in ROLES]
         self._single(draft, "postgres", *roles, "ALTER ROLE owner CREATEDB", f"CREATE DATABASE {DATABASE} OWNER owner")

@@ -27,17 +27,20 @@ _READY = ", ready"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What differs between the stacks; the ports are the preferred ones."""
+    """What differs between the stacks; the ports are the preferred ones.
+
+    What is not durable may lose what it holds: PostgreSQL's when the machine dies, Valkey's at every stop.
+    """
 
     postgres_port: int
     valkey_port: int
-    fsync: bool
+    durable: bool
 
 
 PROFILES = {
-    "up": Profile(postgres_port=54310, valkey_port=56310, fsync=True),
-    "test": Profile(postgres_port=54320, valkey_port=56320, fsync=False),
-    "bench": Profile(postgres_port=54330, valkey_port=56330, fsync=True),
+    "up": Profile(postgres_port=54310, valkey_port=56310, durable=True),
+    "test": Profile(postgres_port=54320, valkey_port=56320, durable=False),
+    "bench": Profile(postgres_port=54330, valkey_port=56330, durable=True),
 }
 
 
@@ -89,13 +92,19 @@ class Stack:
         else:
             identity = unprivileged()
             postgres = Postgres(
-                self.directory, find_postgres(identity), identity, fsync=self._profile.fsync, passwords=known.passwords
+                self.directory,
+                find_postgres(identity),
+                identity,
+                durable=self._profile.durable,
+                passwords=known.passwords,
             )
             self._start_server(postgres, known, self._profile.postgres_port)
         if os.environ.get("REDIS_URL"):
             known.ports.pop(Valkey.name, None)
         else:
-            valkey = Valkey(self.directory, find_valkey(), password=known.passwords["valkey"])
+            valkey = Valkey(
+                self.directory, find_valkey(), durable=self._profile.durable, password=known.passwords["valkey"]
+            )
             self._start_server(valkey, known, self._profile.valkey_port)
         state.save(self.directory, known)
         self._lock.write(self._claim + _READY)

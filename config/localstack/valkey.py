@@ -1,4 +1,4 @@
-"""A private Valkey, or Redis: loopback only, with a password, on disk, and it never evicts."""
+"""A private Valkey, or Redis: loopback only, with a password, and it never evicts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONFIGURATION = """\
 bind {host}
 port {port}
 requirepass {password}
-appendonly yes
+appendonly {appendonly}
 appendfsync everysec
 save ""
 maxmemory-policy noeviction
@@ -28,8 +28,8 @@ class Valkey:
 
     name = "valkey"
 
-    def __init__(self, directory: Path, binary: Binary, *, password: str) -> None:
-        self._binary, self._password = binary, password
+    def __init__(self, directory: Path, binary: Binary, *, durable: bool, password: str) -> None:
+        self._binary, self._durable, self._password = binary, durable, password
         self._data = directory / binary.data_name
         self._log = directory / "valkey.log"
         self._pid_file = directory / "valkey.pid"
@@ -60,7 +60,9 @@ class Valkey:
     def _configure(self, port: int) -> None:
         """Write the configuration to a file: arguments would show the password to every account of the machine."""
         with open_private(self._data / "valkey.conf") as out:
-            out.write(_CONFIGURATION.format(host=HOST, port=port, password=self._password).encode())
+            appendonly = "yes" if self._durable else "no"
+            text = _CONFIGURATION.format(host=HOST, port=port, password=self._password, appendonly=appendonly)
+            out.write(text.encode())
 
     def _answers(self, port: int) -> bool:
         try:
