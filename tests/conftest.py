@@ -6,21 +6,17 @@ own, so that tests do not see one another.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 from psycopg import sql
 
+from tests.apart import DATABASE
 from tests.people import Tenant
-
-# Two test runs beside one another on one server need two names.
-DATABASE = os.environ.get("TEST_DATABASE", "test_countinghouse")
 
 
 def owner_connection(database: str = "postgres") -> psycopg.Connection:
@@ -38,14 +34,11 @@ def owner_connection(database: str = "postgres") -> psycopg.Connection:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker) -> Iterator[None]:
-    """Make the test database anew, as its owner, and point every alias at it."""
+    """Make the test database anew, as its owner."""
     with django_db_blocker.unblock():
-        with owner_connection(settings.DATABASES["owner"]["NAME"]) as owner:
+        with owner_connection() as owner:
             owner.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE)))
             owner.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-        for alias in connections:
-            connections[alias].close()
-            connections[alias].settings_dict["NAME"] = DATABASE
         call_command("migrate", verbosity=0)
     yield
     with django_db_blocker.unblock():

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 from psycopg import sql
 
-from tests.conftest import DATABASE, owner_connection
+from tests.apart import DATABASE, urls_of
+from tests.conftest import owner_connection
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,11 +55,7 @@ def _lead_to(database: str) -> None:
 
 def environment(database: str = DATABASE) -> dict[str, str]:
     """Return the environment of a process that uses `database`."""
-    urls = {
-        name: urlsplit(os.environ[name])._replace(path=f"/{database}").geturl()
-        for name in ("DATABASE_URL", "MIGRATE_DATABASE_URL")
-    }
-    return {**os.environ, **urls}
+    return os.environ | urls_of(database)
 
 
 def start(*arguments: str | Path, database: str = DATABASE) -> subprocess.Popen[str]:

@@ -13,9 +13,6 @@ import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit, urlunsplit
-
-from django.conf import settings
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 30
@@ -32,7 +29,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
-        self.environment = os.environ | _test_urls() | {"LOG_LEVEL": "WARNING"} | environment
+        self.environment = os.environ | {"LOG_LEVEL": "WARNING"} | environment
         self.workers, self.log = workers, log
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -86,13 +83,3 @@ class Server:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
-
-
-def _test_urls() -> dict[str, str]:
-    """Return the URLs of the environment with the test database in them."""
-    name = settings.DATABASES["default"]["NAME"]
-    return {
-        variable: urlunsplit(urlsplit(os.environ[variable])._replace(path=f"/{name}"))
-        for variable in ("DATABASE_URL", "MIGRATE_DATABASE_URL", "DIRECT_DATABASE_URL")
-        if os.environ.get(variable)
-    }

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -21,7 +20,6 @@ from config.localstack.ports import HOST, free_port
 from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
 from ledger.models import Transaction
-from tests.conftest import DATABASE
 from tests.ledger.reference import offences
 from tests.people import Tenant
 
@@ -31,20 +29,14 @@ ACKNOWLEDGED_BEFORE_THE_KILL = 150
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
-def of_test(url: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{DATABASE}"))
-
-
 @contextmanager
 def serving(port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the web server as it is run for real, and kill its whole group at the end."""
     command = f"-m config.web --host {HOST} --port {port} --workers 2 --blocking-threads 8 --backlog 1024"
-    env = os.environ | {"DATABASE_URL": of_test(os.environ["DATABASE_URL"]), "PROMETHEUS_MULTIPROC_DIR": ""}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *command.split()],
             cwd=ROOT,
-            env=env,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

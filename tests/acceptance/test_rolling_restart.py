@@ -24,7 +24,6 @@ from config.web import READ_WITHIN_S
 from ledger.domain.shapes import AccountShape
 from ledger.models import Transaction
 from tests.acceptance.server import Server
-from tests.conftest import DATABASE
 from tests.ledger.reference import offences
 from tests.people import Tenant
 
@@ -221,7 +220,7 @@ def test_a_stop_under_load_answers_all_that_was_heard(
 @contextmanager
 def locked(account: AccountShape) -> Iterator[Callable[[], None]]:
     """Hold the account's balance, so that postings wait for it, until the given function is called."""
-    with psycopg.connect(os.environ["DATABASE_URL"], dbname=DATABASE) as holder:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as holder:
         taken = holder.execute(
             """
             SELECT b.account_id
@@ -237,7 +236,7 @@ def locked(account: AccountShape) -> Iterator[Callable[[], None]]:
 
 
 def is_waited_for() -> bool:
-    with psycopg.connect(os.environ["DATABASE_URL"], dbname=DATABASE) as app:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as app:
         row = app.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         ).fetchone()
@@ -348,7 +347,7 @@ def test_a_server_that_is_told_to_stop_while_it_starts_ends(django_db_setup, tmp
 
         process.send_signal(signal.SIGTERM)
 
-        process.wait(timeout=5)
+        process.wait(timeout=20)
     finally:
         server.kill()
     assert "Traceback" not in log.read_text()

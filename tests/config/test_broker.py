@@ -226,20 +226,25 @@ def test_a_dead_connection_or_a_torn_block_does_not_reach_the_next_message(broke
 
 
 @pytest.fixture
-def policy(settings):
-    """Give a function that sets the broker's eviction policy for the length of a test."""
-    client = JobsClient.at(settings.DRAMATIQ_BROKER_URL)
-    before = str(client.config_get("maxmemory-policy")["maxmemory-policy"])
-    yield lambda name: client.config_set("maxmemory-policy", name)
-    client.config_set("maxmemory-policy", before)
-    client.close()
+def frail(tmp_path):
+    """Give a server of this test's own, and a broker on it."""
+    server = Server(tmp_path)
+    broker = JobsBroker(server.url)
+    broker.emit_after("process_boot")
+    set_role("command")
+    yield server, broker
+    broker.client.connection_pool.disconnect()
+    server.kill()
 
 
-def test_a_broker_that_evicts_is_warned_about(policy):
-    policy("allkeys-lru")
+def test_a_broker_that_evicts_is_warned_about(frail, settings):
+    server, broker = frail
+    settings.DRAMATIQ_BROKER_URL = server.url
+
+    broker.client.config_set("maxmemory-policy", "allkeys-lru")
     assert [warning.id for warning in run_checks(tags=["jobs"])] == ["countinghouse.W001"]
 
-    policy("noeviction")
+    broker.client.config_set("maxmemory-policy", "noeviction")
     assert run_checks(tags=["jobs"]) == []
 
 
@@ -254,18 +259,6 @@ def test_a_broker_that_is_away_or_silent_stops_no_start(settings):
         with pytest.raises(redis.ConnectionError):
             JobsClient.at(settings.DRAMATIQ_BROKER_URL).ping()
     assert check_eviction() == []
-
-
-@pytest.fixture
-def frail(tmp_path):
-    """Give a server of this test's own, and a broker on it."""
-    server = Server(tmp_path)
-    broker = JobsBroker(server.url)
-    broker.emit_after("process_boot")
-    set_role("command")
-    yield server, broker
-    broker.client.connection_pool.disconnect()
-    server.kill()
 
 
 def test_senders_wait_for_a_frozen_server_once_and_not_once_each(frail):

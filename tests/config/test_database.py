@@ -18,7 +18,8 @@ from config.runtime import metrics
 from config.runtime.database import pipeline, raw_cursor, release_connections, show_pool
 from config.runtime.logging import unit_of_work
 from config.runtime.metrics import DB_QUERY
-from tests.conftest import DATABASE, owner_connection
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
 
 
 def observed(op: str) -> float:

@@ -15,7 +15,8 @@ from django.db import OperationalError, connection, connections, transaction
 from config.runtime import deadline
 from config.runtime.database import release_connections
 from config.runtime.deadline import Overdue, ended_within
-from tests.conftest import DATABASE, owner_connection
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
 
 Step = Callable[[], object]
 

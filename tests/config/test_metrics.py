@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -148,7 +149,7 @@ def test_the_names_of_spec_001_are_there():
         "receipt_batch_size",
         "receipt_batch_latency",
     }
-    assert b"\ntransactions_queue_size " in metrics.exposition()
+    assert re.search(rb"\ntransactions_queue_size [0-9.]+\n", metrics.exposition())
 
 
 def hello(_request: HttpRequest, name: str = "") -> HttpResponse:

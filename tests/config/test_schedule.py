@@ -104,6 +104,7 @@ def test_the_leader_that_loses_its_session_takes_it_again(db, capfd):
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks"
                 " WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 " AND (classid::bigint << 32 | objid::bigint) = %s",
                 [schedule.LEADER_LOCK],
             )
@@ -141,7 +142,7 @@ def beats(path: Path) -> list[int]:
     return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_one_of_two_processes_leads_and_the_other_takes_over_from_a_killed_one(tmp_path):
+def test_one_of_two_processes_leads_and_the_other_takes_over_from_a_killed_one(django_db_setup, tmp_path):
     (tmp_path / "beats.py").write_text(BEATS)
     path = tmp_path / "beats.txt"
     environment = os.environ | {
@@ -171,7 +172,7 @@ def test_one_of_two_processes_leads_and_the_other_takes_over_from_a_killed_one(t
     assert taken_over_s < 2
 
 
-def test_the_command_leads_and_stops_when_told(settings):
+def test_the_command_leads_and_stops_when_told(django_db_setup, settings):
     process = subprocess.Popen(
         [sys.executable, "-m", "django", "run_schedule"],
         env=os.environ | {"DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE},
@@ -199,7 +200,7 @@ print(_own_connection().execute("SHOW application_name").fetchone()[0])
 
 
 @pytest.mark.parametrize("way", ["", "direct"])
-def test_the_lock_is_held_past_the_pooler_where_there_is_one(way):
+def test_the_lock_is_held_past_the_pooler_where_there_is_one(django_db_setup, way):
     url = os.environ["DATABASE_URL"]
     direct = f"{url}{'&' if '?' in url else '?'}application_name=direct" if way else ""
     done = subprocess.run(

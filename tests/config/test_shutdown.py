@@ -9,7 +9,6 @@ import time
 
 from config.runtime import stopping
 from config.schedule import Job, Runner
-from tests.conftest import DATABASE
 
 ENDING = """
 import atexit, multiprocessing, sys
@@ -25,7 +24,6 @@ def live():
     atexit.register(print, "last words", flush=True)
     batcher = batching.MicroBatcher(name="test", flush=lambda items: [item * 2 for item in items])
     print(batcher.submit(21, timeout_s=5))
-    connection.settings_dict["NAME"] = sys.argv[1]
     with connection.cursor() as cursor:
         cursor.execute("SELECT 41 + 1")
     pool = connection.pool
@@ -47,7 +45,7 @@ def test_the_end_of_a_process_flushes_its_batchers_closes_its_pools_and_lets_lib
     django_db_setup,
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", ENDING, DATABASE],
+        [sys.executable, "-c", ENDING],
         env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"},
         capture_output=True,
         text=True,

@@ -26,6 +26,15 @@ def waiting_for_locks() -> int:
     return found[0] if found else 0
 
 
+def lock_modes() -> set[str]:
+    """Return the modes of the locks that this database's sessions hold or wait for."""
+    with connect("app") as app:
+        found = app.execute(
+            "SELECT mode FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database()"
+        ).fetchall()
+    return {mode for (mode,) in found}
+
+
 def locked(account: Any) -> psycopg.Connection:
     """Return a connection that holds the lock of an account's balance until it is closed."""
     holder = connect("app")

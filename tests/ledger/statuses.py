@@ -22,7 +22,7 @@ from ledger.queries.transactions import transaction_shape
 from ledger.status import status_of, tracker
 from ledger.status.shape import StatusShape
 from ledger.status.tracker import StatusTracker
-from tests.conftest import DATABASE
+from tests.apart import DATABASE
 from tests.people import Tenant
 from tests.scratch import pointed_at, scratch_database
 

@@ -9,7 +9,8 @@ import pytest
 from django.db import connections
 
 from ledger.domain.states import MOVES, Status
-from tests.conftest import DATABASE, owner_connection
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
 from tests.ledger.hostile import (
     CHECKED,
     DENIED,

@@ -20,7 +20,6 @@ from config.localstack.stack import ROOT
 from ledger.clients.scopes import SCOPES
 from ledger.clients.services import create_key
 from ledger.models import Account, Entry, Transaction
-from tests.conftest import DATABASE
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
 from tests.ledger.reference import offences
@@ -157,13 +156,10 @@ def test_50_equal_openings_at_once_open_one_account(bank: Tenant) -> None:
 ANOTHER_PROCESS = """
 import json, sys, django
 django.setup()
-from django.db import connections
 from ledger.clients.models import Client
 from tests.ledger.test_idempotency import post_together
 from tests.people import Tenant
-client_id, key, database = sys.argv[1:]
-for alias in connections:
-    connections[alias].settings_dict["NAME"] = database
+client_id, key = sys.argv[1:]
 bank = Tenant(Client.objects.get(pk=client_id), key)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -179,7 +175,7 @@ def said(process: subprocess.Popen[str], word: str) -> str:
 
 def test_50_equal_requests_to_two_processes_have_one_effect(alice_and_bob: Tenant) -> None:
     bank = alice_and_bob
-    command = [sys.executable, "-c", ANOTHER_PROCESS, str(bank.client.pk), bank.key, DATABASE]
+    command = [sys.executable, "-c", ANOTHER_PROCESS, str(bank.client.pk), bank.key]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdin
         said(other, "ready")

@@ -23,7 +23,8 @@ from ledger.clients.errors import ClientNameMalformed, ClientNameTaken, ScopeRes
 from ledger.clients.models import ApiKey, AuditEntry, Client
 from ledger.clients.scopes import SCOPES
 from ledger.clients.services import create_client, create_key, find_or_create_client, revoke_key
-from tests.conftest import DATABASE, owner_connection
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
 from tests.people import Tenant
 
 OPERATIONS = [

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from django.db import connections
 
-from tests.conftest import DATABASE, owner_connection
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
 from tests.ledger.hostile import DENIED, Books, connect, refused
 
 ANYTHING = "DELETE, INSERT, SELECT, UPDATE"

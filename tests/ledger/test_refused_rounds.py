@@ -17,7 +17,8 @@ from ledger.errors import PostingRefused
 from ledger.events.models import OutboxEvent
 from ledger.models import Account, Entry, Journal, Transaction
 from ledger.queries.invariants import verify
-from tests.conftest import DATABASE, owner_connection
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
 from tests.people import Tenant
 
 ILL_FATED = "3.13"
