@@ -46,7 +46,7 @@ def _bare_environment():
 
 
 @pytest.fixture(scope="module")
-def cluster(_bare_environment, tmp_path_factory) -> Path:
+def cluster(_bare_environment, tmp_path_factory):
     """A stack's directory with servers that have run once: to copy it takes a tenth of what it takes to make it."""
     directory = tmp_path_factory.mktemp("cluster")
     with running(directory):
@@ -54,7 +54,7 @@ def cluster(_bare_environment, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def made(cluster, tmp_path) -> Path:
+def made(cluster, tmp_path):
     """The directory of a stack that has run before."""
     subprocess.run(["cp", "-a", f"{cluster}/.", tmp_path], check=True)
     return tmp_path

@@ -19,17 +19,17 @@ ELSEWHERE = {"REMOTE_ADDR": "203.0.113.9"}
 
 
 @pytest.fixture
-def nowhere(db, settings) -> Iterator[None]:
-    """A database that refuses connections: its pool's address changes to a port where nobody listens."""
+def nowhere(db, monkeypatch) -> Iterator[None]:
+    """A database that refuses connections: its pool, of little patience, leads to a port where nobody listens."""
     pooled: Any = connection  # Django's base class does not know pools
     connection.close()
     pooled.close_pool()
-    was = connection.settings_dict["PORT"]
-    connection.settings_dict["PORT"] = "1"
+    options = connection.settings_dict["OPTIONS"]
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+    monkeypatch.setitem(options, "pool", options["pool"] | {"timeout": 1})
     yield
     connection.close()
     pooled.close_pool()
-    connection.settings_dict["PORT"] = was
 
 
 def test_livez_asks_nothing(client: Client):

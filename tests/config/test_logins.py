@@ -8,12 +8,19 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings as configured
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.checks import run_checks
 from django.test import Client
 from django.urls import reverse
 
 pytestmark = pytest.mark.urls("config.urls")
 LOGIN = "/admin/login/"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a password takes is not asked here."""
+    monkeypatch.setattr(PBKDF2PasswordHasher, "iterations", 1)
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from config.runtime.clock import now
@@ -17,7 +19,8 @@ from ledger.posting.accept import accept
 from ledger.posting.intents import Intent
 from ledger.queries.accounts import find_accounts
 from ledger.services.posting import post_due
-from tests.conftest import DATABASE, owner_connection
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
 from tests.people import Tenant
 
 URL = "/v2/transactions"
@@ -66,6 +69,19 @@ def statuses(tenant: Tenant) -> dict[str, int]:
     for status in Transaction.objects.filter(client=tenant.client, type="transfer").values_list("status", flat=True):
         found[status] = found.get(status, 0) + 1
     return found
+
+
+def messages_of(actor: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Keep an actor's messages from the queue; return those that this thread sends, and not a late nudge's."""
+    sent: list[tuple[Any, ...]] = []
+    here = threading.get_ident()
+
+    def send(*arguments: Any) -> None:
+        if threading.get_ident() == here:
+            sent.append(arguments)
+
+    monkeypatch.setattr(actor, "send", send)
+    return sent
 
 
 @contextmanager

@@ -27,8 +27,8 @@ from ledger.services.batches import room, turns
 from ledger.services.batches.items import drafted
 from ledger.services.batches.rows import finish_items
 from ledger.services.batches.turns import is_batch_due, post_due_batch
-from tests.acceptance.server import _test_urls
 from tests.ledger.locks import in_thread, locked
+from tests.ledger.queueing import messages_of
 from tests.ledger.reference import offences
 from tests.ledger.test_batches import SINGLE, URL, codes, has, item
 from tests.ledger.test_refused_rounds import database_refuses
@@ -408,18 +408,16 @@ def test_the_actor_gives_turns_until_nothing_is_due(people: Tenant, monkeypatch:
 
 
 def test_an_actor_that_has_worked_long_hands_on(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    handed: list[None] = []
+    handed = messages_of(actors.post_batches, monkeypatch)
     monkeypatch.setattr(turns, "TURN_SIZE", 2)
     monkeypatch.setattr(actors, "SHIFT_S", 0.0)
-    monkeypatch.setattr(actors.post_batches, "send", lambda: handed.append(None))
     answer = send(people, *[item("0.01")] * 5)
     actors.post_batches()
     assert (len(handed), batch(people, answer)["counts"]["waiting"]) == (1, 3)
 
 
 def test_the_schedule_pokes_where_a_message_was_lost(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    poked: list[None] = []
-    monkeypatch.setattr(actors.post_batches, "send", lambda: poked.append(None))
+    poked = messages_of(actors.post_batches, monkeypatch)
     actors.keep_posting()
     assert poked == []
     send(people, item())
@@ -445,19 +443,19 @@ def worker() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "dramatiq", "config.broker", "--processes", "1", "--threads", "2"],
         cwd=ROOT,
-        env=os.environ | _test_urls() | {"LOG_LEVEL": "WARNING"},
+        env=os.environ | {"LOG_LEVEL": "WARNING"},
         start_new_session=True,
     )
 
 
 def test_workers_that_are_killed_leave_nothing_half_done_and_the_next_goes_on(people: Tenant) -> None:
     people.move("cash:USD", "users:alice:USD", "90.00", type="cash_in")
-    sent = [send(people, *[item("0.01", group=f"pair-{n // 2}") for n in range(2_000)]) for _ in range(3)]
+    sent = [send(people, *[item("0.01", group=f"pair-{n // 2}") for n in range(1_500)]) for _ in range(3)]
 
     def waiting() -> int:
         return sum(batch(people, answer)["counts"]["waiting"] for answer in sent)
 
-    for left in (4_000, 2_000):
+    for left in (3_000, 1_500):
         process = worker()
         actors.post_batches.send()
         try:
@@ -466,8 +464,8 @@ def test_workers_that_are_killed_leave_nothing_half_done_and_the_next_goes_on(pe
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         assert offences(people.client.pk) == []
-        assert has(people, "bob") == [6_000 - waiting()]
+        assert has(people, "bob") == [4_500 - waiting()]
     drain()
-    assert [batch(people, answer)["counts"]["completed"] for answer in sent] == [2_000] * 3
-    assert has(people, "alice", "bob") == [4_000, 6_000]
+    assert [batch(people, answer)["counts"]["completed"] for answer in sent] == [1_500] * 3
+    assert has(people, "alice", "bob") == [5_500, 4_500]
     assert verify(client_id=people.client.pk).holds

@@ -34,8 +34,8 @@ from ledger.queries.invariants import verify
 from ledger.services import posting
 from ledger.services.posting import LaneTaken, is_posting_due, post_due
 from tests.ledger.hostile import connect
-from tests.ledger.locks import in_thread, locked, waiting_for_locks
-from tests.ledger.queueing import URL, accepted, due_now, emptied, intent, statuses
+from tests.ledger.locks import in_thread, lock_modes, locked, waiting_for_locks
+from tests.ledger.queueing import URL, accepted, due_now, emptied, intent, messages_of, statuses
 from tests.people import Tenant
 
 LANE = "SELECT pg_try_advisory_xact_lock(1818324581, 0)"
@@ -375,7 +375,7 @@ def test_a_serializable_poster_that_waited_sees_what_the_other_booked(
         settings.LEDGER_ISOLATION = "serializable"
         round_ = others.submit(in_thread, lambda: post_due(0))
         assert wait_until(lambda: waiting_for_locks() == 2, timeout_s=4)
-        modes = {mode for (mode,) in holder.execute("SELECT mode FROM pg_locks").fetchall()}
+        modes = lock_modes()
         holder.execute("COMMIT")
         assert other.result().transaction.status == "completed"
         assert round_.result() == 1
@@ -421,8 +421,7 @@ def test_the_schedule_pokes_for_what_is_due_and_for_nothing_else(
     people: Tenant, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.POSTING_LANES = 2
-    poked: list[int] = []
-    monkeypatch.setattr(actors.post_accepted, "send", poked.append)
+    poked = messages_of(actors.post_accepted, monkeypatch)
     later = accepted([intent(people, execute_at=now() + timedelta(hours=1))])[0]
     actors.keep_posting()
     assert poked == []
@@ -430,7 +429,7 @@ def test_the_schedule_pokes_for_what_is_due_and_for_nothing_else(
     due_now(later)
     actors.keep_posting()
 
-    assert poked == [0, 1]
+    assert poked == [(0,), (1,)]
     assert state(later)[0] == "processing"
 
 
