@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api.body import drop_rest, is_unread
@@ -59,18 +61,21 @@ def problem_document(error: DomainError, *, request_id: str = "") -> dict[str, A
     return document | {name: value for name, value in error.fields.items() if name not in document}
 
 
-def problem(error: DomainError, request: HttpRequest) -> HttpResponse:
-    """Answer `request` with `error`.
+def problem(
+    error: DomainError, request: HttpRequest | Request, *, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """Answer `request` with `error`, and with `headers` beside those of the error.
 
     A client with a valid key may send an unread body to its end first, so that the answer arrives. Anybody else could
     hold a thread by sending slowly: they are answered at once, and their connection ends.
     """
-    headers = _headers(error)
+    request = getattr(request, "_request", request)  # Django's, for which DRF has no public name
+    said = {**_headers(error), **(headers or {})}
     if is_unread(request) and not (isinstance(getattr(request, "auth", None), Principal) and drop_rest(request)):
-        headers["Connection"] = "close"
+        said["Connection"] = "close"
     annotate(problem=error.code)
     document = problem_document(error, request_id=getattr(request, "request_id", ""))
-    return HttpResponse(encode(document), status=document["status"], content_type=CONTENT_TYPE, headers=headers)
+    return HttpResponse(encode(document), status=document["status"], content_type=CONTENT_TYPE, headers=said)
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> HttpResponse | Response | None:
@@ -80,7 +85,7 @@ def handle(exc: Exception, context: dict[str, Any]) -> HttpResponse | Response |
         return None
     if status_of(error) >= STATUS[Kind.INTERNAL]:
         note_failure(exc)
-    return problem(error, context["request"]._request)  # noqa: SLF001  (DRF has no public name for Django's request)
+    return problem(error, context["request"])
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

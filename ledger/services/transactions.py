@@ -85,12 +85,14 @@ class Submitted:
     @property
     def failure(self) -> DomainError | None:
         """Why it failed, if it did."""
-        error = self.transaction.error
-        if error is None:
-            return None
-        return failure_of(
-            error.code, transaction_id=str(self.transaction.id), receipt_code=self.transaction.receipt_code
-        )
+        return failure_in(self.transaction)
+
+
+def failure_in(shape: TransactionShape) -> DomainError | None:
+    """Return why a transaction failed, if it did."""
+    if shape.error is None:
+        return None
+    return failure_of(shape.error.code, transaction_id=str(shape.id), receipt_code=shape.receipt_code)
 
 
 def submit_transaction(

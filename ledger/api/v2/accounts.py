@@ -12,22 +12,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from config.api.answers import posted
 from config.api.decoding import decode
 from config.api.filters import MomentField, ParametersRefused, refuse_odd_parameters
-from config.api.idempotency import HEADER, fingerprint, parse_key
 from config.api.openapi import page_of as page_schema
 from config.api.pages import PARAMETERS, Page, PageQuery, page_of
 from config.api.principal import principal_of
 from config.runtime.clock import now
 from config.runtime.errors import FieldError
 from ledger.api.v2.bodies import AccountIn, LimitText, check_metadata
+from ledger.api.v2.claims import claim_of
 from ledger.api.v2.filters import AccountFilters
 from ledger.domain.shapes import AccountShape, BalanceAtShape, EntryShape
 from ledger.models import Entry
 from ledger.queries.accounts import account_shape, accounts_of, balance_at, get_account
 from ledger.queries.transactions import entries_of, entry_shape
 from ledger.services.accounts import DEFAULT, OPERATION, Opening, open_account
-from ledger.services.idempotency import Claim
 
 
 class AccountViewSet(ViewSet):
@@ -48,7 +48,7 @@ class AccountViewSet(ViewSet):
     @extend_schema(request=AccountIn, responses={201: AccountShape}, summary="Open an account")
     def create(self, request: Request) -> Response:
         refuse_odd_parameters(request.query_params, known=())
-        key = parse_key(request.headers.get(HEADER), required=False)
+        claim = claim_of(request, OPERATION, request.data)
         body = decode(request.data, AccountIn)
         check_metadata(body.metadata)
         opened = open_account(
@@ -62,11 +62,9 @@ class AccountViewSet(ViewSet):
                 ceiling=_limit(body.ceiling),
                 metadata=body.metadata,
             ),
-            claim=None if key is None else Claim(key, OPERATION, fingerprint(OPERATION, request.data)),
+            claim=claim,
         )
-        headers = {"Location": f"/v2/accounts/{opened.account.id}"}
-        if opened.replayed:
-            headers["Idempotent-Replayed"] = "true"
+        headers = posted(f"/v2/accounts/{opened.account.id}", replayed=opened.replayed)
         return Response(opened.account, status=201, headers=headers)
 
     @extend_schema(responses=page_schema(AccountShape), summary="List accounts, newest first")

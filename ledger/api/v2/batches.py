@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from config.api.answers import posted
 from config.api.body import BODY_LIMIT_MAX
 from config.api.decoding import refuse_body
 from config.api.filters import parse_flag, refuse_odd_parameters
@@ -26,6 +27,7 @@ from config.runtime.clock import now
 from config.runtime.logging import annotate, request_id
 from ledger.actors import wake_batch_posters, wake_posters
 from ledger.api.v2.bodies import BatchIn, batch_of
+from ledger.api.v2.claims import claim_of
 from ledger.api.v2.transactions import DRY_RUN
 from ledger.api.v2.transactions import OPERATION as SINGLE
 from ledger.domain.batches import BatchDetailShape, BatchShape, ItemResult, PlaceShape
@@ -117,12 +119,13 @@ class BatchViewSet(ViewSet):
             return Response(_whole(tried), status=207, headers={"Dry-Run": "true"})
         submitted = submit_batch(**asked, respond_async=preferences.respond_async)
         annotate(batch_id=str(submitted.batch.id), items=len(items), replayed=submitted.replayed)
-        headers = {"Location": f"/v2/batches/{submitted.batch.id}"}
-        if submitted.replayed:
-            headers["Idempotent-Replayed"] = "true"
-        return _answer(request, submitted, headers, is_async=preferences.respond_async)
+        return _answer(request, submitted, is_async=preferences.respond_async)
 
-    @extend_schema(request=None, responses={202: BatchDetailShape}, summary="Retry what failed for a passing reason")
+    @extend_schema(
+        request=None,
+        responses={202: BatchDetailShape, 200: BatchDetailShape},
+        summary="Retry what failed for a passing reason",
+    )
     def retry(self, request: Request, pk: UUID) -> Response:
         """Have posted again those items whose error says `retryable`; the others stay as they are.
 
@@ -131,21 +134,19 @@ class BatchViewSet(ViewSet):
         """
         refuse_odd_parameters(request.query_params, known=())
         refuse_body(request.data)
-        key = parse_key(request.headers.get(HEADER), required=False)
         retried = retry_batch(
             client_id=principal_of(request).client_id,
             batch_id=pk,
             actor=principal_of(request).actor,
             request_id=request_id(),
-            claim=None if key is None else Claim(key, RETRY, fingerprint(RETRY, str(pk))),
+            claim=claim_of(request, RETRY, str(pk)),
         )
         wake_posters()
         wake_batch_posters()
-        headers = {"Location": f"/v2/batches/{pk}", "Retry-After": "1"}
-        if retried.replayed:
-            headers["Idempotent-Replayed"] = "true"
         counts = retried.batch.counts
-        return Response(retried.batch, status=202 if counts.waiting + counts.processing else 200, headers=headers)
+        is_running = counts.waiting + counts.processing > 0
+        headers = posted(f"/v2/batches/{pk}", replayed=retried.replayed, is_running=is_running)
+        return Response(retried.batch, status=202 if is_running else 200, headers=headers)
 
     @extend_schema(request=None, responses={207: BatchAnswer}, summary="Take back all that is booked of a batch")
     def reverse(self, request: Request, pk: UUID) -> HttpResponse:
@@ -165,10 +166,7 @@ class BatchViewSet(ViewSet):
             now=now(),
         )
         annotate(batch_id=str(submitted.batch.id), replayed=submitted.replayed)
-        headers = {"Location": f"/v2/batches/{submitted.batch.id}"}
-        if submitted.replayed:
-            headers["Idempotent-Replayed"] = "true"
-        return _answer(request, submitted, headers, is_async=False)
+        return _answer(request, submitted, is_async=False)
 
     @extend_schema(responses=page_schema(BatchShape), summary="List batches, newest first")
     def list(self, request: Request) -> Response:
@@ -190,20 +188,21 @@ class BatchViewSet(ViewSet):
         return Response(page.answer(lambda row: _item_shape(results[row.index])))
 
 
-def _answer(request: Request, submitted: SubmittedBatch, headers: dict[str, str], *, is_async: bool) -> HttpResponse:
-    failure = submitted.failure
+def _answer(request: Request, submitted: SubmittedBatch, *, is_async: bool) -> HttpResponse:
+    is_running, failure = submitted.is_running, submitted.failure
+    headers = posted(
+        f"/v2/batches/{submitted.batch.id}",
+        replayed=submitted.replayed,
+        applied=RESPOND_ASYNC if is_async and is_running else "",
+        is_running=is_running,
+    )
     if failure is not None:
-        answer = problem(failure, request._request)  # noqa: SLF001  (no public name for Django's request)
-        for name, value in headers.items():
-            answer.headers[name] = value
-        return answer
-    if not submitted.is_running:
+        return problem(failure, request, headers=headers)
+    if not is_running:
         return Response(_whole(submitted), status=207, headers=headers)
     if not submitted.replayed:
         wake_batch_posters()
-    if is_async:
-        headers["Preference-Applied"] = RESPOND_ASYNC
-    return Response(submitted.batch, status=202, headers=headers | {"Retry-After": "1"})
+    return Response(submitted.batch, status=202, headers=headers)
 
 
 def _whole(submitted: SubmittedBatch) -> BatchAnswer:

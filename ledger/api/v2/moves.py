@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from config.api.answers import posted
 from config.api.decoding import decode
 from config.api.filters import refuse_odd_parameters
 from config.api.idempotency import fingerprint, parse_key
@@ -86,15 +87,10 @@ class MoveViewSet(ViewSet):
         )
         shape = submitted.transaction
         annotate(transaction_id=str(shape.id), receipt_code=shape.receipt_code, replayed=submitted.replayed)
-        headers = {"Location": f"/v2/transactions/{shape.id}"}
-        if submitted.replayed:
-            headers["Idempotent-Replayed"] = "true"
-        if submitted.failure is None:
-            return Response(shape, status=201, headers=headers)
-        refusal = problem(submitted.failure, request._request)  # noqa: SLF001  (no public name for Django's request)
-        for name, value in headers.items():
-            refusal.headers[name] = value
-        return refusal
+        headers = posted(f"/v2/transactions/{shape.id}", replayed=submitted.replayed)
+        if submitted.failure is not None:
+            return problem(submitted.failure, request, headers=headers)
+        return Response(shape, status=201, headers=headers)
 
 
 def _asked(request: Request) -> tuple[Any, str]:

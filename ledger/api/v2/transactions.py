@@ -14,10 +14,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from config.api.answers import answer
+from config.api.answers import answer, posted
 from config.api.decoding import decode, refuse_body
 from config.api.filters import parse_flag, refuse_odd_parameters
-from config.api.idempotency import HEADER, fingerprint, parse_key
+from config.api.idempotency import fingerprint, parse_key
 from config.api.openapi import page_of as page_schema
 from config.api.pages import PageQuery, page_of
 from config.api.prefer import parse_prefer
@@ -27,14 +27,14 @@ from config.runtime.clock import now
 from config.runtime.logging import annotate, request_id
 from ledger.actors import wake_posters
 from ledger.api.v2.bodies import TransactionIn, submission_of
+from ledger.api.v2.claims import claim_of
 from ledger.api.v2.filters import TransactionFilters
 from ledger.domain.shapes import AcceptedShape, HistoryShape, TransactionShape
 from ledger.domain.states import Status
 from ledger.queries.transactions import get_transaction, history_of, shown, shown_transaction
-from ledger.services.idempotency import Claim
 from ledger.services.retry import OPERATION as RETRY
 from ledger.services.retry import retry_transaction
-from ledger.services.transactions import submit_transaction, try_transaction
+from ledger.services.transactions import failure_in, submit_transaction, try_transaction
 
 OPERATION = "transactions.submit"
 DRY_RUN = OpenApiParameter("dry_run", bool, description="Do all of it, answer what came of it, and roll it back.")
@@ -92,47 +92,49 @@ class TransactionViewSet(ViewSet):
         submitted = submit_transaction(**asked, wait_s=preferences.wait_s)
         shape = submitted.transaction
         annotate(transaction_id=str(shape.id), receipt_code=shape.receipt_code, replayed=submitted.replayed)
-        headers = {"Location": f"/v2/transactions/{shape.id}"}
-        applied = preferences.applied(waited=shape.status != Status.PROCESSING)
-        if applied:
-            headers["Preference-Applied"] = applied
-        if submitted.replayed:
-            headers["Idempotent-Replayed"] = "true"
+        is_running = shape.status == Status.PROCESSING
+        headers = posted(
+            f"/v2/transactions/{shape.id}",
+            replayed=submitted.replayed,
+            applied=preferences.applied(waited=not is_running),
+            is_running=is_running,
+        )
         failure = submitted.failure
         if failure is not None:
-            refusal = problem(failure, request._request)  # noqa: SLF001  (no public name for Django's request)
-            for name, value in headers.items():
-                refusal.headers[name] = value
-            return refusal
-        if shape.status != Status.PROCESSING:
+            return problem(failure, request, headers=headers)
+        if not is_running:
             return Response(shape, status=201, headers=headers)
         if not submitted.replayed:
             wake_posters()
         elapsed_ms = round((time.perf_counter() - started) * 1000, 3)
         accepted = AcceptedShape(**msgspec.structs.asdict(shape), processing_time_ms=elapsed_ms)
-        return answer(accepted, status=202, headers=headers | {"Retry-After": "1"})
+        return answer(accepted, status=202, headers=headers)
 
-    @extend_schema(request=None, responses={202: TransactionShape}, summary="Retry what failed for a passing reason")
-    def retry(self, request: Request, pk: UUID) -> Response:
+    @extend_schema(
+        request=None,
+        responses={202: TransactionShape, 200: TransactionShape},
+        summary="Retry what failed for a passing reason",
+    )
+    def retry(self, request: Request, pk: UUID) -> HttpResponse:
         """Put a failed transaction back into the queue, if its failure says `retryable`.
 
-        One that has been tried five times is refused with `parked`.
+        One that has been tried five times is refused with `parked`. A replay answers what has become of it since.
         """
         refuse_odd_parameters(request.query_params, known=())
         refuse_body(request.data)
-        key = parse_key(request.headers.get(HEADER), required=False)
         retried = retry_transaction(
             client_id=principal_of(request).client_id,
             transaction_id=pk,
             actor=principal_of(request).actor,
             request_id=request_id(),
-            claim=None if key is None else Claim(key, RETRY, fingerprint(RETRY, str(pk))),
+            claim=claim_of(request, RETRY, str(pk)),
         )
         wake_posters()
-        headers = {"Location": f"/v2/transactions/{pk}", "Retry-After": "1"}
-        if retried.replayed:
-            headers["Idempotent-Replayed"] = "true"
         is_running = retried.transaction.status == Status.PROCESSING
+        headers = posted(f"/v2/transactions/{pk}", replayed=retried.replayed, is_running=is_running)
+        failure = failure_in(retried.transaction)
+        if failure is not None:
+            return problem(failure, request, headers=headers)
         return Response(retried.transaction, status=202 if is_running else 200, headers=headers)
 
     @extend_schema(responses=page_schema(TransactionShape), summary="List transactions, newest first")
