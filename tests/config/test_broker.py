@@ -29,7 +29,7 @@ from config.runtime import metrics, stopping, tracing
 from config.runtime.breaker import BreakerState
 from config.runtime.database import show_pool
 from config.runtime.logging import annotate, set_role, unit_of_work
-from tests.config.test_redis import Server, until
+from tests.valkey import Server, until
 
 
 @pytest.fixture
@@ -228,13 +228,12 @@ def test_a_dead_connection_or_a_torn_block_does_not_reach_the_next_message(broke
 @pytest.fixture
 def frail(tmp_path):
     """Give a server of this test's own, and a broker on it."""
-    server = Server(tmp_path)
-    broker = JobsBroker(server.url)
-    broker.emit_after("process_boot")
-    set_role("command")
-    yield server, broker
-    broker.client.connection_pool.disconnect()
-    server.kill()
+    with Server(tmp_path) as server:
+        broker = JobsBroker(server.url)
+        broker.emit_after("process_boot")
+        set_role("command")
+        yield server, broker
+        broker.client.connection_pool.disconnect()
 
 
 def test_a_broker_that_evicts_is_warned_about(frail, settings):

