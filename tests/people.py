@@ -20,6 +20,14 @@ from ledger.queries.accounts import account_shape, get_account
 from ledger.services.accounts import Opening, open_account
 from ledger.services.transactions import Submission, Submitted, submit_transactions
 
+URL = "/v2/transactions"
+
+
+def body(amount: Any = "1.00", debit: str = "alice", credit: str = "bob", **more: Any) -> dict[str, Any]:
+    """Return a request to move money from one person to another."""
+    named = {"debit_account": f"users:{debit}:USD", "credit_account": f"users:{credit}:USD"}
+    return {"type": "transfer", "amount": amount, "currency": "USD"} | named | more
+
 
 @dataclass
 class Tenant:

@@ -21,7 +21,7 @@ from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
 from ledger.models import Transaction
 from tests.ledger.reference import offences
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
 THREADS = 6
 ACKNOWLEDGED_BEFORE_THE_KILL = 150
@@ -89,10 +89,8 @@ class Customer(threading.Thread):
 
 def post(connection: http.client.HTTPConnection, bank: Tenant, key: str, amount: str) -> tuple[int, Any, str | None]:
     """Send one transfer; return status, transaction id and whether it was a replay."""
-    body = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
     headers = {"Authorization": f"Bearer {bank.key}", "Idempotency-Key": key, "Prefer": "wait=10"}
-    sent = json.dumps(body | {"amount": amount, "currency": "USD"})
-    connection.request("POST", "/v2/transactions", sent, headers | {"Content-Type": "application/json"})
+    connection.request("POST", URL, json.dumps(body(amount)), headers | {"Content-Type": "application/json"})
     answer = connection.getresponse()
     document = json.loads(answer.read())
     return answer.status, document.get("id") or document.get("transaction_id"), answer.headers["Idempotent-Replayed"]

@@ -25,7 +25,7 @@ from ledger.domain.shapes import AccountShape
 from ledger.models import Transaction
 from tests.acceptance.server import Server
 from tests.ledger.reference import offences
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
 CLIENTS = 6
 WARM = 60
@@ -102,10 +102,8 @@ def connect(server: Server) -> http.client.HTTPConnection:
 
 def post(connection: http.client.HTTPConnection, bank: Tenant, key: str) -> tuple[int, Any]:
     """Pay alice's 1.00 to bob; return the status and the document."""
-    body = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
     headers = {"Authorization": f"Bearer {bank.key}", "Idempotency-Key": key, "Prefer": "wait=5"}
-    sent = json.dumps(body | {"amount": "1.00", "currency": "USD"})
-    connection.request("POST", "/v2/transactions", sent, headers | {"Content-Type": "application/json"})
+    connection.request("POST", URL, json.dumps(body()), headers | {"Content-Type": "application/json"})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())
 

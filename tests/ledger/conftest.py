@@ -1,4 +1,4 @@
-"""What many tests of the ledger stand on: the demo's books in a database of their own, a broker that is away."""
+"""What many tests of the ledger stand on: alice and bob, the demo's books made once, a broker that is away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import pytest
 from config.broker import JobsBroker
 from config.localstack.ports import free_port
 from ledger import actors
+from tests.people import Tenant
 from tests.scratch import manage, scratch_database
+
+
+@pytest.fixture
+def people(bank: Tenant) -> Tenant:
+    """A bank where alice holds 10.00 and bob nothing."""
+    bank.person("alice", holding="10.00")
+    bank.person("bob")
+    return bank
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,7 @@ from ledger.queries.accounts import find_accounts
 from ledger.services.posting import post_due
 from tests.apart import DATABASE
 from tests.conftest import owner_connection
-from tests.people import Tenant
-
-URL = "/v2/transactions"
-
-
-def body(**more: Any) -> dict[str, Any]:
-    """Return a request: 1.00 from alice to bob."""
-    fields = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
-    return fields | {"amount": "1.00", "currency": "USD"} | more
+from tests.people import URL, Tenant
 
 
 def send(tenant: Tenant, sent: Any, key: str | None = None) -> Any:

@@ -23,11 +23,10 @@ from ledger.status import status_of, tracker
 from ledger.status.shape import StatusShape
 from ledger.status.tracker import StatusTracker
 from tests.apart import DATABASE
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 from tests.scratch import pointed_at, scratch_database
 
-TRANSFER = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "cash:USD"}
-TRANSFER |= {"amount": "1.00", "currency": "USD"}
+TRANSFER = body(credit_account="cash:USD")
 
 
 @contextmanager
@@ -49,7 +48,7 @@ def copied_books() -> Iterator[None]:
 
 def accept(bank: Tenant) -> UUID:
     """Return the id of a transaction of alice's that waits to be held: version 1, of which nothing is known yet."""
-    answer = bank.post("/v2/transactions", TRANSFER | {"capture": "manual"}, Prefer="respond-async")
+    answer = bank.post(URL, TRANSFER | {"capture": "manual"}, Prefer="respond-async")
     assert answer.status_code == 202
     transaction_id = UUID(answer.json()["id"])
     tracker._tracker._writer.flush()

@@ -24,15 +24,8 @@ from ledger.queries.invariants import verify
 from ledger.services.posting import post_due
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
-from tests.ledger.queueing import URL, accepted, body, due_now, emptied, intent, locked_table, send, statuses
-from tests.people import Tenant
-
-
-@pytest.fixture
-def people(bank: Tenant) -> Tenant:
-    bank.person("alice", holding="10.00")
-    bank.person("bob")
-    return bank
+from tests.ledger.queueing import accepted, due_now, emptied, intent, locked_table, send, statuses
+from tests.people import URL, Tenant, body
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ import pytest
 from ledger.domain.accounts import Frozen
 from ledger.models import Account, Entry, Journal, Transaction, TransactionEvent
 from ledger.services.accounts import freeze_account
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
 NOWHERE = "01a00000-0000-7000-8000-000000000000"
-URL = "/v2/transactions"
 DEEP = "[" * 40 + "]" * 40
 Bank = tuple[Tenant, Any, Any]
 
@@ -40,11 +39,6 @@ def rich(django_db_setup, django_db_blocker) -> Iterator[Tenant]:
 @pytest.fixture
 def key() -> str:
     return str(uuid4())
-
-
-def body(**more: Any) -> dict[str, Any]:
-    fields = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
-    return fields | {"amount": "1.00", "currency": "USD"} | more
 
 
 def written(bank: Tenant) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from ledger.services.accounts import freeze_account
 from tests.ledger.locks import in_thread, locked
 from tests.ledger.reference import offences
 from tests.ledger.test_refused_rounds import database_refuses
+from tests.people import URL as SINGLE
 from tests.people import Tenant
+from tests.people import body as item
 
 URL = "/v2/transactions/batch"
-SINGLE = "/v2/transactions"
 
 
 @pytest.fixture
@@ -36,11 +37,6 @@ def people(bank: Tenant) -> Tenant:
     bank.person("bob")
     bank.person("carol")
     return bank
-
-
-def item(amount: Any = "1.00", debit: str = "alice", credit: str = "bob", **more: Any) -> dict[str, Any]:
-    named = {"debit_account": f"users:{debit}:USD", "credit_account": f"users:{credit}:USD"}
-    return {"type": "transfer", "amount": amount, "currency": "USD"} | named | more
 
 
 def send(bank: Tenant, *items: Any, mode: str = "partial", key: str | None = None, query: str = "") -> Any:

@@ -30,9 +30,11 @@ from ledger.services.batches.turns import is_batch_due, post_due_batch
 from tests.ledger.locks import in_thread, locked
 from tests.ledger.queueing import messages_of
 from tests.ledger.reference import offences
-from tests.ledger.test_batches import SINGLE, URL, codes, has, item
+from tests.ledger.test_batches import URL, codes, has
 from tests.ledger.test_refused_rounds import database_refuses
+from tests.people import URL as SINGLE
 from tests.people import Tenant
+from tests.people import body as item
 
 AT_ONCE = "SELECT set_config('lock_timeout', '30ms', true)"
 

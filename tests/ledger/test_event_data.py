@@ -13,10 +13,8 @@ from config.runtime.clock import now, rfc3339
 from ledger.domain.states import Status
 from ledger.events.models import OutboxEvent
 from ledger.events.types import OUTCOMES, EventType
-from tests.ledger.queueing import body, due_now, emptied, send
-from tests.people import Tenant
-
-URL = "/v2/transactions"
+from tests.ledger.queueing import due_now, emptied, send
+from tests.people import URL, Tenant, body
 
 
 @pytest.fixture
@@ -28,8 +26,7 @@ def people(bank: Tenant) -> Tenant:
 
 def sent(people: Tenant, amount: str, **more: Any) -> Any:
     """Send money from alice to bob, and return the transaction as GET answers it."""
-    body = {"type": "transfer", "amount": amount, "currency": "USD"} | more
-    answer = people.post(URL, body | {"debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}).json()
+    answer = people.post(URL, body(amount, **more)).json()
     return people.get(f"{URL}/{answer.get('transaction_id') or answer['id']}").json()
 
 

@@ -9,17 +9,10 @@ from config.runtime.errors import Kind
 from ledger.admin.transactions import TransactionAdmin
 from ledger.errors import FAILURES, failure_of, failure_shape
 from ledger.models import Transaction
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
-URL = "/v2/transactions"
 DETAIL = "The transaction failed for a reason that is not in use any more; nothing moved."
-TRANSFER = {
-    "type": "transfer",
-    "debit_account": "users:alice:USD",
-    "credit_account": "cash:USD",
-    "amount": "1.00",
-    "currency": "USD",
-}
+TRANSFER = body(credit_account="cash:USD")
 
 
 @pytest.mark.parametrize("code", FAILURES)

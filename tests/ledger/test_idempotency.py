@@ -23,69 +23,54 @@ from ledger.models import Account, Entry, Transaction
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
 from tests.ledger.reference import offences
-from tests.people import Tenant
-
-URL = "/v2/transactions"
-
-
-def body(**more: Any) -> dict[str, Any]:
-    fields = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
-    return fields | {"amount": "1.00", "currency": "USD"} | more
-
-
-@pytest.fixture
-def alice_and_bob(bank: Tenant) -> Tenant:
-    """A bank where alice holds 10.00 and bob nothing."""
-    bank.person("alice", holding="10.00")
-    bank.person("bob")
-    return bank
+from tests.people import URL, Tenant, body
 
 
 def bob_has(bank: Tenant) -> str:
     return str(bank.get("/v2/accounts?path=users:bob:USD").json()["data"][0]["balance"]["posted"])
 
 
-def test_a_repeated_request_is_answered_and_not_repeated(alice_and_bob: Tenant) -> None:
-    first, second = (alice_and_bob.post(URL, body(), key="once") for _ in range(2))
+def test_a_repeated_request_is_answered_and_not_repeated(people: Tenant) -> None:
+    first, second = (people.post(URL, body(), key="once") for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json() == second.json()
     assert (first.get("Idempotent-Replayed"), second["Idempotent-Replayed"]) == (None, "true")
-    assert bob_has(alice_and_bob) == "1.00"
+    assert bob_has(people) == "1.00"
 
 
-def test_a_body_with_its_fields_in_another_order_is_the_same_body(alice_and_bob: Tenant) -> None:
-    alice_and_bob.post(URL, body(metadata={"a": 1, "b": 2}), key="once")
+def test_a_body_with_its_fields_in_another_order_is_the_same_body(people: Tenant) -> None:
+    people.post(URL, body(metadata={"a": 1, "b": 2}), key="once")
     shuffled = dict(reversed(body(metadata={"b": 2, "a": 1}).items()))
-    assert alice_and_bob.post(URL, json.dumps(shuffled, indent=3), key="once")["Idempotent-Replayed"] == "true"
+    assert people.post(URL, json.dumps(shuffled, indent=3), key="once")["Idempotent-Replayed"] == "true"
 
 
-def test_a_quoted_key_is_the_key(alice_and_bob: Tenant) -> None:
-    alice_and_bob.post(URL, body(), key="once")
-    assert alice_and_bob.post(URL, body(), key='"once"')["Idempotent-Replayed"] == "true"
-    assert alice_and_bob.post(URL, body(), key="Once").get("Idempotent-Replayed") is None
+def test_a_quoted_key_is_the_key(people: Tenant) -> None:
+    people.post(URL, body(), key="once")
+    assert people.post(URL, body(), key='"once"')["Idempotent-Replayed"] == "true"
+    assert people.post(URL, body(), key="Once").get("Idempotent-Replayed") is None
 
 
 @pytest.mark.parametrize("change", [{"amount": "1.0"}, {"amount": "2.00"}, {"reference": "r"}, {"metadata": {"a": 1}}])
-def test_a_key_with_another_body_is_refused(alice_and_bob: Tenant, change: dict[str, Any]) -> None:
-    alice_and_bob.post(URL, body(), key="once")
-    answer = alice_and_bob.post(URL, body(**change), key="once")
+def test_a_key_with_another_body_is_refused(people: Tenant, change: dict[str, Any]) -> None:
+    people.post(URL, body(), key="once")
+    answer = people.post(URL, body(**change), key="once")
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
-    assert bob_has(alice_and_bob) == "1.00"
+    assert bob_has(people) == "1.00"
 
 
-def test_a_key_belongs_to_one_operation(alice_and_bob: Tenant) -> None:
+def test_a_key_belongs_to_one_operation(people: Tenant) -> None:
     account = {"path": "users:carol:USD", "currency": "USD", "kind": "liability"}
-    assert alice_and_bob.post("/v2/accounts", account, key="account").status_code == 201
-    assert alice_and_bob.post(URL, body(), key="transaction").status_code == 201
+    assert people.post("/v2/accounts", account, key="account").status_code == 201
+    assert people.post(URL, body(), key="transaction").status_code == 201
     for url, sent, key in ((URL, body(), "account"), ("/v2/accounts", account | {"path": "x"}, "transaction")):
-        answer = alice_and_bob.post(url, sent, key=key)
+        answer = people.post(url, sent, key=key)
         assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
-    assert bob_has(alice_and_bob) == "1.00"
-    assert not Account.objects.filter(client=alice_and_bob.client, path="x").exists()
+    assert bob_has(people) == "1.00"
+    assert not Account.objects.filter(client=people.client, path="x").exists()
 
 
-def test_a_failure_is_replayed_even_when_it_would_succeed_now(alice_and_bob: Tenant) -> None:
-    bank = alice_and_bob
+def test_a_failure_is_replayed_even_when_it_would_succeed_now(people: Tenant) -> None:
+    bank = people
     failed = bank.post(URL, body(amount="11.00"), key="once")
     bank.move("cash:USD", "users:alice:USD", "100.00", type="cash_in")
     again = bank.post(URL, body(amount="11.00"), key="once")
@@ -133,13 +118,13 @@ def assert_one_effect(bank: Tenant, answers: list[Answer]) -> None:
     assert offences(bank.client.pk) == []
 
 
-def test_50_equal_requests_at_once_have_one_effect(alice_and_bob: Tenant) -> None:
-    assert_one_effect(alice_and_bob, post_together([alice_and_bob] * 50))
+def test_50_equal_requests_at_once_have_one_effect(people: Tenant) -> None:
+    assert_one_effect(people, post_together([people] * 50))
 
 
-def test_more_threads_than_connections_are_all_answered(alice_and_bob: Tenant) -> None:
+def test_more_threads_than_connections_are_all_answered(people: Tenant) -> None:
     """Each looks its own key up first: who waits for the commit must not keep the connection that it needs."""
-    bank = alice_and_bob
+    bank = people
     keys = [create_key(client=bank.client, scopes=SCOPES, actor="test")[1] for _ in range(30)]
     assert len(keys) > settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]
     assert_one_effect(bank, post_together([Tenant(bank.client, key) for key in keys]))
@@ -158,7 +143,7 @@ import json, sys, django
 django.setup()
 from ledger.clients.models import Client
 from tests.ledger.test_idempotency import post_together
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 client_id, key = sys.argv[1:]
 bank = Tenant(Client.objects.get(pk=client_id), key)
 print("ready", flush=True)
@@ -173,8 +158,8 @@ def said(process: subprocess.Popen[str], word: str) -> str:
     return next(line.removeprefix(word) for line in process.stdout if line.startswith(word))
 
 
-def test_50_equal_requests_to_two_processes_have_one_effect(alice_and_bob: Tenant) -> None:
-    bank = alice_and_bob
+def test_50_equal_requests_to_two_processes_have_one_effect(people: Tenant) -> None:
+    bank = people
     command = [sys.executable, "-c", ANOTHER_PROCESS, str(bank.client.pk), bank.key]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdin
@@ -186,9 +171,9 @@ def test_50_equal_requests_to_two_processes_have_one_effect(alice_and_bob: Tenan
     assert_one_effect(bank, ours + theirs)
 
 
-def test_of_a_transaction_and_an_opening_with_one_key_at_once_one_is_done(alice_and_bob: Tenant) -> None:
+def test_of_a_transaction_and_an_opening_with_one_key_at_once_one_is_done(people: Tenant) -> None:
     """Their keys stand in two tables, and neither sees what the other has not committed."""
-    bank = alice_and_bob
+    bank = people
     account = {"path": "users:carol:USD", "currency": "USD", "kind": "liability"}
     holder = locked(bank.account("users:alice:USD"))
     with ThreadPoolExecutor(2) as pool:
@@ -202,8 +187,8 @@ def test_of_a_transaction_and_an_opening_with_one_key_at_once_one_is_done(alice_
     assert not Account.objects.filter(client=bank.client, path="users:carol:USD").exists()
 
 
-def test_a_transaction_waits_for_an_opening_with_its_key(alice_and_bob: Tenant) -> None:
-    bank = alice_and_bob
+def test_a_transaction_waits_for_an_opening_with_its_key(people: Tenant) -> None:
+    bank = people
     account = {"path": "users:carol:USD", "currency": "USD", "kind": "liability"}
     rival = connect("app")
     rival.execute("BEGIN")

@@ -21,25 +21,11 @@ from ledger.posting.engine import post
 from ledger.posting.intents import Intent
 from ledger.queries.accounts import find_accounts
 from ledger.services.accounts import freeze_account
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
-URL = "/v2/transactions"
 REQUEST = "order-0815"
 CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{CALLER}-00f067aa0ba902b7-01"
-
-
-def body(amount: str) -> dict[str, str]:
-    accounts = {"debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
-    return {"type": "transfer", "amount": amount, "currency": "USD"} | accounts
-
-
-@pytest.fixture
-def people(bank: Tenant) -> Tenant:
-    """A bank where alice holds 10.00 and bob nothing."""
-    bank.person("alice", holding="10.00")
-    bank.person("bob")
-    return bank
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ from ledger.services import posting
 from ledger.services.posting import LaneTaken, is_posting_due, post_due
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, lock_modes, locked, waiting_for_locks
-from tests.ledger.queueing import URL, accepted, due_now, emptied, intent, messages_of, statuses
-from tests.people import Tenant
+from tests.ledger.queueing import accepted, due_now, emptied, intent, messages_of, statuses
+from tests.people import URL, Tenant
 
 LANE = "SELECT pg_try_advisory_xact_lock(1818324581, 0)"
 

@@ -19,7 +19,7 @@ from ledger.models import Account, Entry, Journal, Transaction
 from ledger.queries.invariants import verify
 from tests.apart import DATABASE
 from tests.conftest import owner_connection
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
 ILL_FATED = "3.13"
 
@@ -86,11 +86,10 @@ def test_over_http_it_is_a_defect_of_ours_that_is_logged(
     bank: Tenant, people: tuple[AccountShape, AccountShape], capfd: pytest.CaptureFixture[str]
 ) -> None:
     alice, bob = people
-    body = {"type": "transfer", "debit_account": alice.path, "credit_account": bob.path, "currency": "USD"}
     capfd.readouterr()
 
     with database_refuses(bob, 313):
-        answer = bank.post("/v2/transactions", body | {"amount": ILL_FATED}, key="order-7")
+        answer = bank.post(URL, body(ILL_FATED), key="order-7")
 
     problem = answer.json()
     assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")

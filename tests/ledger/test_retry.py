@@ -19,18 +19,10 @@ from ledger.services import posting
 from ledger.services.posting import post_due
 from tests.ledger.locks import locked
 from tests.ledger.reference import offences
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
-URL = "/v2/transactions"
 AT_ONCE = "SELECT set_config('lock_timeout', '30ms', true)"
 Failing = Callable[[], str]
-
-
-@pytest.fixture
-def people(bank: Tenant) -> Tenant:
-    bank.person("alice", holding="10.00")
-    bank.person("bob")
-    return bank
 
 
 @pytest.fixture
@@ -46,8 +38,7 @@ def contended(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> Failing:
 
 
 def accept(tenant: Tenant, **more: Any) -> str:
-    body = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
-    answer = tenant.post(URL, body | {"amount": "1.00", "currency": "USD"} | more, Prefer="respond-async")
+    answer = tenant.post(URL, body(**more), Prefer="respond-async")
     assert answer.status_code == 202
     return str(answer.json()["id"])
 

@@ -28,7 +28,7 @@ from ledger.status.shape import Seen, StatusShape
 from ledger.status.tracker import SIZE_MAX, StatusTracker
 from ledger.status.writer import Writer
 from tests.ledger.statuses import TRANSFER, accept, answered_by, copied_books, made_up, move, name, stored, version_in
-from tests.people import Tenant
+from tests.people import URL, Tenant
 from tests.scratch import manage
 
 FINAL = [("pending", "voided"), ("pending", "expired"), ("completed", "reversed")]
@@ -117,7 +117,7 @@ def test_a_receipt_leads_to_the_whole_transaction(bank: Tenant, accepted: UUID) 
 
 def test_a_failure_is_told_with_its_reason(bank: Tenant) -> None:
     bank.person("alice")
-    failed = bank.post("/v2/transactions", TRANSFER).json()
+    failed = bank.post(URL, TRANSFER).json()
 
     told = bank.get(f"/v2/transactions/{failed['transaction_id']}/status").json()
 
@@ -127,7 +127,7 @@ def test_a_failure_is_told_with_its_reason(bank: Tenant) -> None:
 
 def test_what_was_completed_says_when(bank: Tenant) -> None:
     bank.person("alice", holding="5.00")
-    whole = bank.post("/v2/transactions", TRANSFER).json()
+    whole = bank.post(URL, TRANSFER).json()
     told = bank.get(f"/v2/receipts/{whole['receipt_code']}").json()
     assert told["completed_at"] == whole["completed_at"] is not None
     assert told == {field: whole[field] for field in told}

@@ -10,7 +10,7 @@ import pytest
 from config.runtime.ids import uuid7
 from ledger.domain.receipts import receipt_code
 from ledger.models import Transaction
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
 
 def told(answer: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -66,12 +66,10 @@ def test_another_clients_account_in_a_body_is_told_like_a_missing_one(
     bank: Tenant, other_bank: Tenant, theirs: dict[str, Any], name: str, side: str
 ) -> None:
     bank.person("alice", holding="10.00")
-    body = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "cash:USD", "amount": "1.00"}
 
     def answer(names: dict[str, Any]) -> tuple[int, str, dict[str, str]]:
-        status, document, headers = told(
-            bank.post("/v2/transactions", body | {"currency": "USD", side: str(names[name])})
-        )
+        sent = body(credit_account="cash:USD") | {side: str(names[name])}
+        status, document, headers = told(bank.post(URL, sent))
         return status, str(document).replace(str(names[name]), "…"), headers | {"Content-Length": ""}
 
     assert answer(theirs) == answer(MISSING)
@@ -108,8 +106,7 @@ def test_two_clients_use_one_path_and_one_key_without_meeting(bank: Tenant, othe
     key, answers = str(uuid4()), []
     for tenant, amount in ((bank, "1.00"), (other_bank, "2.00")):
         tenant.person("alice", holding="10.00")
-        body = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "cash:USD", "currency": "USD"}
-        answers.append(tenant.post("/v2/transactions", body | {"amount": amount}, key=key))
+        answers.append(tenant.post(URL, body(amount, credit_account="cash:USD"), key=key))
     assert [answer.status_code for answer in answers] == [201, 201]
     assert [answer.json()["amount"] for answer in answers] == ["1.00", "2.00"]
     assert answers[0].json()["debit_account"]["id"] != answers[1].json()["debit_account"]["id"]

@@ -12,26 +12,15 @@ from config.runtime.ids import moment_of
 from ledger.events.models import OutboxEvent
 from ledger.models import Transaction, TransactionEvent
 from tests.ledger.test_accounts_api import pages
-from tests.people import Tenant
-
-URL = "/v2/transactions"
-
-
-def body(**more: Any) -> dict[str, Any]:
-    fields = {"type": "transfer", "debit_account": "users:alice:USD", "credit_account": "users:bob:USD"}
-    return fields | {"amount": "1.00", "currency": "USD"} | more
-
-
-@pytest.fixture
-def people(bank: Tenant) -> Tenant:
-    """A bank where alice holds 10.00 and bob nothing."""
-    bank.person("alice", holding="10.00")
-    bank.person("bob")
-    return bank
+from tests.people import URL, Tenant, body
 
 
 def test_a_transfer_is_answered_when_it_is_booked(people: Tenant) -> None:
-    said = {"reference": "invoice 7", "description": "für Bob ✓", "metadata": {"order": "7", "n": 1, "gift": False}}
+    said: dict[str, Any] = {
+        "reference": "invoice 7",
+        "description": "für Bob ✓",
+        "metadata": {"order": "7", "n": 1, "gift": False},
+    }
     answer = people.post(URL, body(**said, effective_at="2026-01-01T00:00:00Z"))
 
     shown = answer.json()
