@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from config.runtime.clock import now
 from ledger.clients.services import find_or_create_client
-from ledger.management.reporting import ReportCommand
+from ledger.management.statements import StatementCommand, reading
 from ledger.services.statements import PROBLEMS_SHOWN_MAX, ImportReport, find_malformed, import_statement
 from ledger.statements import BANKS, Bank
 from ledger.statements.base import open_statement, read_statement
@@ -26,25 +26,22 @@ _ACTOR = "command:import_statement"
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-class Command(ReportCommand):
+class Command(StatementCommand):
     help = (
         "Books every line of a bank's statement as a transaction of a client, opening the accounts it names. Run "
         "again it books nothing twice. Exits with 1 when a line is malformed or refused."
     )
+    client_help = "whose books; a new name makes a client"
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("file", type=Path, help="the bank's file, plain or gzip")
-        parser.add_argument("--bank", required=True, choices=BANKS, help="whose format the file has")
-        parser.add_argument("--client", required=True, help="whose books; a new name makes a client")
         parser.add_argument("--strict", action="store_true", help="book nothing if any line is malformed")
 
     def report(self, options: Mapping[str, Any]) -> None:
         begun = time.perf_counter()
         try:
-            result = _import(options)
-        except OSError as error:
-            raise CommandError(f"{options['file']} cannot be read: {error.strerror or error}.") from error
+            with reading(options["file"]):
+                result = _import(options)
         except KeyboardInterrupt:
             self.stderr.write("Interrupted. What is booked stands; run it again to book the rest.")
             sys.exit(_INTERRUPTED)

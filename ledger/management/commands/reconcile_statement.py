@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from ledger.domain.money import format_amount
-from ledger.management.reporting import ReportCommand, client_named, grouped
+from ledger.management.reporting import client_named, grouped
+from ledger.management.statements import StatementCommand, reading
 from ledger.queries.reconciliation import Break, Reconciliation, reconcile
 from ledger.statements import BANKS, Bank
 from ledger.statements.base import open_statement, read_statement
 
 
-class Command(ReportCommand):
+class Command(StatementCommand):
     help = (
         "Compares the closing balance of each account in the books with the balances that the bank printed on the "
         "account's last day. Exits with 1 when an account differs by more than the bank's rounding."
     )
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        super().add_arguments(parser)
-        parser.add_argument("file", type=Path, help="the bank's file, plain or gzip")
-        parser.add_argument("--bank", required=True, choices=BANKS, help="whose format the file has")
-        parser.add_argument("--client", required=True, help="the client whose books it was imported into")
+    client_help = "the client whose books it was imported into"
 
     def report(self, options: Mapping[str, Any]) -> None:
         bank, client = BANKS[options["bank"]], client_named(options["client"])
-        try:
-            with open_statement(options["file"]) as (content, _):
-                result = reconcile(client_id=client.pk, bank=bank, lines=read_statement(bank, content))
-        except OSError as error:
-            raise CommandError(f"{options['file']} cannot be read: {error.strerror or error}.") from error
+        with reading(options["file"]), open_statement(options["file"]) as (content, _):
+            result = reconcile(client_id=client.pk, bank=bank, lines=read_statement(bank, content))
         if options["json"]:
             self.write_json(_as_json(result, bank))
         else:
