@@ -15,7 +15,10 @@ from ledger.events.models import OutboxEvent
 from ledger.models import OpenHold, Transaction
 from ledger.queries.invariants import verify
 from ledger.services.holds import expire_holds
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
 from tests.ledger.locks import in_thread
+from tests.ledger.queueing import emptied
 from tests.people import Tenant
 
 URL = "/v2/transactions"
@@ -65,8 +68,6 @@ def events(transaction: str) -> list[str]:
 
 def expired(transaction: str) -> None:
     """Let its time be over: the owner of the database may say when that was."""
-    from tests.conftest import DATABASE, owner_connection
-
     with owner_connection(DATABASE) as owner:
         owner.execute("ALTER TABLE ledger_transaction DISABLE TRIGGER transaction_moves")
         for table, column in (("ledger_transaction", "id"), ("ledger_openhold", "transaction_id")):
@@ -268,8 +269,6 @@ def test_of_ten_that_race_exactly_one_wins(people: Tenant, what: str) -> None:
 
 
 def test_a_hold_that_was_accepted_is_held_when_it_is_posted(people: Tenant) -> None:
-    from tests.ledger.queueing import emptied
-
     transaction = people.post(URL, asked(), Prefer="respond-async").json()["id"]
     emptied()
     assert people.get(f"{URL}/{transaction}").json()["status"] == "pending"
