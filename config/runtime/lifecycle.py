@@ -17,7 +17,8 @@ LEVELS = {"transaction.error": "warning", "queue.full": "critical"}
 class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one line says of one transaction. `amount` is in major units, `accounts` counts them, `error` is a code.
 
-    `request_id` is that of the request it came with, where that is not what the writing thread works on.
+    `request_id` is that of the request it came with, where that is not what the writing thread works on. `refused` says
+    for how many a line of queue.full stands.
     """
 
     receipt: str
@@ -30,6 +31,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     journal: str = ""
     duration_ms: float | None = None
     error: str = ""
+    refused: int = 0
 
 
 _encoder = msgspec.json.Encoder()

@@ -48,6 +48,7 @@ TRANSACTIONS_QUEUE_SIZE = Gauge(
     "Accepted transactions that are due, counted no further than one beyond the queue's size.",
     multiprocess_mode="livemostrecent",
 )
+TRANSACTIONS_REFUSED = Counter("transactions_refused_total", "Transactions that a full queue refused.")
 POSTING_CONFLICTS = Counter(
     "posting_conflicts_total", "Rounds that were repeated: deadlock, serialization, or a key taken.", ["reason"]
 )
