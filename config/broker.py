@@ -7,6 +7,8 @@ twice or be dropped when it is old, and retries are few.
 from __future__ import annotations
 
 import os
+import signal
+from types import FrameType
 from typing import Any
 
 import django
@@ -100,6 +102,21 @@ class JobsBroker(RedisBroker):
 
 class Life(Middleware):
     """What begins and ends with a worker; a message that runs on and on hears of its end."""
+
+    def after_process_boot(self, broker: Broker) -> None:  # noqa: ARG002  (Dramatiq's hook)
+        """Let a second SIGTERM change nothing; Dramatiq would cut everything short.
+
+        It comes as a rule: a group of processes is told as a whole, and each once more by its parent.
+        """
+        stop = signal.getsignal(signal.SIGTERM)
+        if not callable(stop):
+            return  # no process of Dramatiq's
+
+        def stop_once(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            stop(number, frame)
+
+        signal.signal(signal.SIGTERM, stop_once)
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002  (Dramatiq's hook)
         """Begin anew."""

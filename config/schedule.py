@@ -59,6 +59,12 @@ JOBS: tuple[Job, ...] = (
         doc="Ends the holds whose time is over, which nobody can capture any more.",
     ),
     Job(
+        name="frozen_sessions",
+        every_s=1,
+        call="ledger.locks.end_frozen_sessions",
+        doc="Takes accounts and lanes from processes that are frozen.",
+    ),
+    Job(
         name="outbox_partitions",
         every_s=3600,
         call="ledger.events.partitions.ensure_partitions",

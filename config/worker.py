@@ -1,7 +1,8 @@
 """The worker, `python -m config.worker`: Dramatiq with one process, its threads and its time to end as configured.
 
 Takes Dramatiq's own options (`--help`). SIGTERM or Ctrl-C stops it: nothing new is taken, a message that runs on and on
-hears of it, and what is in hand has SHUTDOWN_TIMEOUT_S to end. To change it, start the new one and then stop the old.
+hears of it, and what is in hand has SHUTDOWN_TIMEOUT_S to end; a second signal changes nothing. To change it, start the
+new one and then stop the old.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import psycopg
 
 from config.runtime.arrays import numbers
 from config.runtime.database import raw_cursor
+from config.runtime.logging import get_logger
 from ledger.domain.balances import Sums
 
 # The order makes two rounds that share accounts wait for one another instead of dead-locking.
@@ -34,19 +35,26 @@ JOIN ledger_account a ON a.id = b.account_id
 WHERE b.account_id = ANY(%s::bigint[])
 """
 
-# Every wait for a lock has an end; what waits longer is refused and may be repeated.
-# A client that vanishes in the middle of a round gives its locks back.
-SET_LOCK_TIMEOUT = """
-SELECT set_config('lock_timeout', '5s', true), set_config('idle_in_transaction_session_timeout', '10s', true)
-"""
+PATIENCE_S_MAX = 5.0
+
+
+def patience(seconds: float) -> str:
+    """Return the statement that ends every wait for a lock after so long, in tenths of a second up to five seconds.
+
+    What waits longer is refused and may be repeated; a client that vanishes in the middle of a round gives its locks
+    back.
+    """
+    tenths = max(1, round(10 * min(seconds, PATIENCE_S_MAX)))  # few texts: each is prepared
+    return (
+        f"SELECT set_config('lock_timeout', '{tenths}00ms', true),"
+        " set_config('idle_in_transaction_session_timeout', '10s', true)"
+    )
+
+
+SET_LOCK_TIMEOUT = patience(PATIENCE_S_MAX)
 # A poster can come again, and while it waits for one account it keeps those it has from everybody else. So does who has
 # a bucket of keys alone.
-ROUND_PATIENCE = """
-SELECT set_config('lock_timeout', '1s', true), set_config('idle_in_transaction_session_timeout', '10s', true)
-"""
-ALONE_PATIENCE = """
-SELECT set_config('lock_timeout', '200ms', true), set_config('idle_in_transaction_session_timeout', '10s', true)
-"""
+ROUND_PATIENCE, ALONE_PATIENCE = patience(1), patience(0.2)
 
 # A statement of its own, after the locks: one that waited for a lock would still show the state from before its wait.
 NOT_PLAIN_ACTIVE = """
@@ -78,6 +86,27 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 # (The number says "lane" in ASCII.)
 TRY_LANE = "SELECT pg_try_advisory_xact_lock(1818324581, %s)"
 
+# Sessions that hold what others wait for, and have themselves waited for their process for a while. The server's own
+# clock for idle transactions stands still within a pipeline, and after one behind whose Sync psycopg has sent a Flush.
+FROZEN_FOR_S = 10.0
+END_FROZEN = """
+WITH frozen AS MATERIALIZED (
+    SELECT a.pid
+    FROM pg_stat_activity a
+    WHERE a.datname = current_database() AND a.usename = current_user AND a.xact_start IS NOT NULL
+        AND a.wait_event = 'ClientRead' AND a.state_change < clock_timestamp() - make_interval(secs => %s)
+        AND EXISTS (
+            SELECT FROM pg_locks l
+            WHERE l.pid = a.pid AND l.granted
+                AND (l.locktype = 'advisory' OR (l.relation = 'ledger_balance'::regclass AND l.mode = 'RowShareLock'))
+        )
+)
+SELECT pid, pg_terminate_backend(pid)
+FROM frozen
+"""
+
+log = get_logger()
+
 Cursor = psycopg.Cursor[Any]
 Key = tuple[int, str]
 
@@ -101,6 +130,13 @@ def try_lane(cursor: Cursor, lane: int) -> bool:
     cursor.execute(ROW_BY_ROW)
     cursor.execute(TRY_LANE, [lane])
     return bool(cursor.fetchall()[0][0])
+
+
+def end_frozen_sessions(frozen_for_s: float = FROZEN_FOR_S) -> None:
+    """Take keys, balances and lanes back from processes that are frozen: the server rolls back what they were at."""
+    with raw_cursor() as cursor:
+        for backend, is_ended in cursor.execute(END_FROZEN, [frozen_for_s]):
+            log.warning("locks.taken_back", backend=backend, is_ended=is_ended)
 
 
 def _bucket(key: Key) -> int:

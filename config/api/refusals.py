@@ -144,13 +144,15 @@ _BY_SQLSTATE: dict[str, type[DomainError]] = {
     "40P01": UpdateCollision,  # deadlock_detected
 }
 _DATABASE = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+# The server ended the session of a process that was frozen; Django takes it for an error of its own.
+_SESSION_ENDED = psycopg.errors.IdleInTransactionSessionTimeout
 
 
 def translated(exc: BaseException | None) -> DomainError | None:
     """Return `exc` as a `DomainError`, or None for what nobody expects: the caller answers 500 and logs it."""
     if isinstance(exc, DomainError):
         return exc
-    if isinstance(exc, _DATABASE):
+    if isinstance(exc, _DATABASE) or (isinstance(exc, DatabaseError) and isinstance(exc.__cause__, _SESSION_ENDED)):
         return _of_database(exc)
     if isinstance(exc, drf.ValidationError):
         return Invalid(errors=tuple(_of_fields(exc.detail, "")))

@@ -23,8 +23,9 @@ KEY_CONSTRAINT = "transaction_key_once"
 
 T = TypeVar("T")
 
-# By the first two characters of the SQLSTATE: connection lost, resources gone, shut down by an operator, I/O error.
-_DOWN = ("08", "53", "57", "58")
+# By the beginning of the SQLSTATE: connection lost, session ended because we were frozen for too long, resources gone,
+# shut down by an operator, I/O error.
+_DOWN = ("08", "25P03", "53", "57", "58")
 
 
 def repeated(work: Callable[[], T]) -> T:

@@ -83,37 +83,43 @@ def post(
     before: Before | None = None,
     alongside: Alongside | None = None,
     dry_run: bool = False,
+    patience: str | None = None,
 ) -> list[Outcome]:
     """Post 1 to 1,000 intents in one database transaction and return one outcome for each, in order.
 
     `alongside` writes what must be committed with them; it is given the outcomes, and a round that has one is never
     cut. `alone` is the idempotency key of what it writes; once that is locked `before` looks for an equal request.
-    What either raises undoes the round. A dry run does all of it and rolls back. Must not be called inside a database
-    transaction: what it returns is committed.
+    What either raises undoes the round. A dry run does all of it and rolls back. `patience` is as for `settle`. Must
+    not be called inside a database transaction: what it returns is committed.
 
     Raises:
-        PostingContended: a lock was not to be had in 5 s, or 1 s with a key `alone`, or conflicts went on; nothing was
-            written.
+        PostingContended: a lock was not to be had in time, or conflicts went on; nothing was written.
         PostingTimeout: it took longer than TRANSACTION_TIMEOUT; nothing was written.
         PostingRefused: the database refused a round that is never cut; nothing was written.
     """
     assert 1 <= len(intents) <= ROUND_SIZE_MAX
     try:
-        return repeated(lambda: _commit(intents, alone, before, alongside, dry_run=dry_run))
+        return repeated(lambda: _commit(intents, alone, before, alongside, dry_run=dry_run, patience=patience))
     except Overdue as error:
         if len(units(intents)) > 1 and alongside is None and not dry_run:
-            return _one_by_one(intents)
+            return _one_by_one(intents, patience)
         raise PostingTimeout(retry_after_s=1) from error
     except DatabaseError as error:
-        return _answer(intents, error, is_whole=alongside is not None or dry_run)
+        return _answer(intents, error, is_whole=alongside is not None or dry_run, patience=patience)
 
 
 def _commit(
-    intents: Sequence[Intent], alone: Key | None, before: Before | None, alongside: Alongside | None, *, dry_run: bool
+    intents: Sequence[Intent],
+    alone: Key | None,
+    before: Before | None,
+    alongside: Alongside | None,
+    *,
+    dry_run: bool,
+    patience: str | None,
 ) -> list[Outcome]:
     with transaction.atomic(durable=True), ended_within(settings.TRANSACTION_TIMEOUT):
         isolate()
-        settled = settle(intents, alone=alone, before=before)
+        settled = settle(intents, alone=alone, before=before, patience=patience)
         if alongside is not None:
             alongside(settled.outcomes)
         if dry_run:
@@ -155,7 +161,7 @@ def settle(
     return Settled(verdicts.judged, shapes, outcomes)
 
 
-def _answer(intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool) -> list[Outcome]:
+def _answer(intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool, patience: str | None) -> list[Outcome]:
     """Return what follows from an error for each intent.
 
     Raises:
@@ -165,11 +171,11 @@ def _answer(intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool) 
     if isinstance(cause, pg.LockNotAvailable) and KEY_CONSTRAINT not in (cause.diag.context or ""):
         if is_whole:
             raise PostingContended(retry_after_s=1) from error
-        return _around_locked(intents, error)
+        return _around_locked(intents, error, patience)
     if not isinstance(cause, (pg.LockNotAvailable, pg.IntegrityError, pg.DataError)):
         raise error
     if len(units(intents)) > 1 and not is_whole:
-        return _one_by_one(intents)
+        return _one_by_one(intents, patience)
     refusal = refused(intents[0], cause)
     if is_whole:
         raise refusal from error
@@ -227,7 +233,7 @@ def known_keys(cursor: Cursor) -> dict[Key, TakenKey]:
     return {(client, key): TakenKey(request_hash, holder) for client, key, request_hash, holder in cursor}
 
 
-def _around_locked(intents: Sequence[Intent], error: DatabaseError) -> list[Outcome]:
+def _around_locked(intents: Sequence[Intent], error: DatabaseError, patience: str | None) -> list[Outcome]:
     """Post those whose accounts nobody else holds, and refuse the others for now.
 
     Raises:
@@ -239,11 +245,11 @@ def _around_locked(intents: Sequence[Intent], error: DatabaseError) -> list[Outc
     ready = sorted(place for unit in units(intents) if all(are_free[place] for place in unit) for place in unit)
     if len(ready) in (0, len(intents)):
         raise PostingContended(retry_after_s=1) from error
-    posted = dict(zip(ready, post([intents[place] for place in ready]), strict=True))
+    posted = dict(zip(ready, post([intents[place] for place in ready], patience=patience), strict=True))
     return [posted.get(place) or Outcome(refusal=PostingContended(retry_after_s=1)) for place in range(len(intents))]
 
 
-def _one_by_one(intents: Sequence[Intent]) -> list[Outcome]:
+def _one_by_one(intents: Sequence[Intent], patience: str | None) -> list[Outcome]:
     """Repeat a round that the database refused, so that the culprit alone fails; after a while, refuse the rest.
 
     A group stays together: any of it may be the culprit.
@@ -251,15 +257,15 @@ def _one_by_one(intents: Sequence[Intent]) -> list[Outcome]:
     until = time.monotonic() + ONE_BY_ONE_S
     outcomes: dict[int, Outcome] = {}
     for places in units(intents):
-        outcomes.update(zip(places, _alone([intents[place] for place in places], until), strict=True))
+        outcomes.update(zip(places, _alone([intents[place] for place in places], until, patience), strict=True))
     return [outcomes[place] for place in range(len(intents))]
 
 
-def _alone(unit: Sequence[Intent], until: float) -> list[Outcome]:
+def _alone(unit: Sequence[Intent], until: float, patience: str | None) -> list[Outcome]:
     if time.monotonic() > until:
         return [Outcome(refusal=PostingContended(retry_after_s=1))] * len(unit)
     try:
-        return post(unit)
+        return post(unit, patience=patience)
     except DomainError as refusal:
         return [Outcome(refusal=refusal)] * len(unit)  # those before it are committed: they must hear so
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -40,9 +42,11 @@ from ledger.errors import (
     failure_of,
 )
 from ledger.kinds import KINDS
+from ledger.locks import patience
 from ledger.posting.accept import accept
 from ledger.posting.engine import ROUND_SIZE_MAX, post
 from ledger.posting.intents import Intent, Outcome
+from ledger.posting.queue import note_refusal
 from ledger.queries.accounts import exponent_of, find_accounts
 from ledger.queries.transactions import shown_transactions
 
@@ -95,6 +99,13 @@ def failure_in(shape: TransactionShape) -> DomainError | None:
     return failure_of(shape.error.code, transaction_id=str(shape.id), receipt_code=shape.receipt_code)
 
 
+class _Waiting(NamedTuple):
+    """An intent whose booking is waited for until that moment of `time.monotonic()`."""
+
+    intent: Intent
+    until: float
+
+
 def submit_transaction(
     *, client_id: int, submission: Submission, actor: str, request_id: str, now: datetime, wait_s: float | None
 ) -> Submitted:
@@ -102,7 +113,8 @@ def submit_transaction(
 
     Accepted it is `processing` and is posted soon after, or when `execute_at` has come. One that is waited for and that
     the books refuse is stored as failed and returned; `Submitted.failure` names the reason. When the wait is over
-    before its group has begun, it is accepted.
+    before its group has begun, it is accepted; once begun, locks are waited for as long as the most patient of the
+    group waits, at most five seconds.
 
     Raises:
         Invalid: a field, or an account that the body names; nothing is stored and the key stays unused.
@@ -115,11 +127,12 @@ def submit_transaction(
         if wait_s is None or intent.execute_at is not None:
             return _accepted(intent)
         try:
-            return settled_or_raised(_posting.submit(intent, timeout_s=wait_s))
+            waiting = _Waiting(intent, time.monotonic() + wait_s)
+            return settled_or_raised(_posting.submit(waiting, timeout_s=wait_s))
         except NotBegun:
             return _accepted(intent)
     except QueueFull:
-        lifecycle("queue.full", [_step(intent)])
+        note_refusal(_step(intent))
         raise
 
 
@@ -316,17 +329,26 @@ def _settle(outcome: Outcome, known: Mapping[UUID, TransactionShape]) -> Submitt
     return Submitted(outcome.transaction, replayed=False)
 
 
-def _in_own_thread(work: Callable[[Sequence[Intent]], list[Outcome]]) -> Callable[[Sequence[Intent]], list[Outcome]]:
-    """Return `work` for the thread of a batcher, which keeps no connection between groups."""
+@contextmanager
+def _one_commit(intents: Sequence[Intent]) -> Iterator[None]:
+    """Surround the work of a batcher, whose thread keeps no connection between groups."""
+    log_start(intents)
+    try:
+        yield
+    finally:
+        release_connections()
 
-    def flush(intents: Sequence[Intent]) -> list[Outcome]:
-        log_start(intents)
-        try:
-            return work(intents)
-        finally:
-            release_connections()
 
-    return flush
+def _post_group(group: Sequence[_Waiting]) -> list[Outcome]:
+    intents = [one.intent for one in group]
+    left_s = max(one.until for one in group) - time.monotonic()
+    with _one_commit(intents):
+        return post(intents, patience=patience(left_s))
+
+
+def _accept_group(intents: Sequence[Intent]) -> list[Outcome]:
+    with _one_commit(intents):
+        return accept(intents)
 
 
 def _observe(size: int, seconds: float) -> None:
@@ -334,9 +356,9 @@ def _observe(size: int, seconds: float) -> None:
     RECEIPT_BATCH_LATENCY.observe(seconds)
 
 
-_posting: MicroBatcher[Intent, Outcome] = MicroBatcher(
+_posting: MicroBatcher[_Waiting, Outcome] = MicroBatcher(
     name="posting",
-    flush=_in_own_thread(post),
+    flush=_post_group,
     size_max=settings.RECEIPT_BATCH_SIZE,
     linger_s=settings.BATCH_FLUSH_INTERVAL,
     observe=_observe,
@@ -344,7 +366,7 @@ _posting: MicroBatcher[Intent, Outcome] = MicroBatcher(
 # Who waits to be accepted has been told of RECEIPT_TIMEOUT, also where the group has begun.
 _accepting: MicroBatcher[Intent, Outcome] = MicroBatcher(
     name="accepting",
-    flush=_in_own_thread(accept),
+    flush=_accept_group,
     size_max=settings.RECEIPT_BATCH_SIZE,
     linger_s=settings.BATCH_FLUSH_INTERVAL,
     group_timeout_s=0.0,

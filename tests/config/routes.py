@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, ClassVar
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import django_filters
 import msgspec
 import psycopg
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
-from django.db import InterfaceError, OperationalError, connection, models
+from django.db import InterfaceError, OperationalError, connection, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.utils import extend_schema
@@ -185,6 +186,14 @@ def serialization_failure() -> None:
         cursor.execute("DO $$ BEGIN RAISE EXCEPTION 'secret' USING ERRCODE = 'serialization_failure'; END $$")
 
 
+def session_ended() -> None:
+    """As it goes with a process that is frozen in the middle of a database transaction."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '10ms'")
+        time.sleep(0.2)
+        cursor.execute("SELECT 1")
+
+
 FAILURES = {
     "domain": Empty(till="7"),
     "busy": Busy(retry_after_s=7),
@@ -202,7 +211,12 @@ FAILURES = {
     "driver": psycopg.errors.DeadlockDetected("secret"),
     "interface": InterfaceError("secret: connection already closed"),
 }
-CALLS = {"lock": lock_timeout, "statement": statement_timeout, "serialization": serialization_failure}
+CALLS = {
+    "lock": lock_timeout,
+    "statement": statement_timeout,
+    "serialization": serialization_failure,
+    "session": session_ended,
+}
 
 
 def fail(kind: str) -> None:

@@ -90,6 +90,7 @@ def test_a_document_has_the_standard_members_first_and_fields_never_replace_them
         ("parse", 400, "request_malformed"),
         ("throttled", 429, "rate_limited"),
         ("operational", 503, "database_unavailable"),
+        ("session", 503, "database_unavailable"),
         ("interface", 503, "database_unavailable"),
         ("lock", 503, "lock_timeout"),
         ("statement", 503, "query_timeout"),

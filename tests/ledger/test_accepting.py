@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,14 +14,17 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 
 from config.localstack.processes import wait_until
 from config.runtime.clock import now, rfc3339
-from ledger.errors import AcceptTimeout
+from config.runtime.database import raw_cursor
+from ledger.errors import AcceptTimeout, PostingContended
 from ledger.models import Account, Journal, QueuedPosting, Transaction, TransactionEvent
 from ledger.posting import accept as accepting
 from ledger.posting import engine, queue
 from ledger.queries.invariants import verify
+from ledger.services import transactions
 from ledger.services.posting import post_due
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
@@ -302,14 +306,82 @@ def test_what_is_to_be_executed_later_takes_its_place_when_it_is_due(
     assert problem(send(people, body())) == (503, "queue_full")
 
 
-def test_the_longer_the_first_waits_the_later_one_is_asked_to_come_again(
-    people: Tenant, room_for: Callable[[int], None]
+@pytest.mark.parametrize(
+    ("looks", "retry_after_s"),
+    [
+        ([], 1),
+        ([(100, 5000)], 1),
+        ([(100, 5000), (102, 5100)], 1),
+        ([(100, 5000), (103, 5900)], 4),
+        ([(100, 5000), (102, 5000), (104, 6200)], 4),
+        ([(100, 5000), (103, 50_000)], 1),
+        ([(100, 5000), (103, 5003)], 60),
+        ([(100, 5000), (103, 5000)], 60),
+        ([(100, 5000), (103, 50_000), (106, 50_000)], 60),
+        ([(100, 5000), (161, 5000)], 1),
+        ([(100, 5000), (103, 300)], 1),
+    ],
+)
+def test_a_tenth_of_the_queue_drains_before_one_is_to_come_again(
+    looks: list[tuple[int, int]], retry_after_s: int
+) -> None:
+    """It is measured over three seconds and more; nothing is known before, after a long pause, or after a crash."""
+    drain = queue.Drain()
+    for at, left in looks:
+        drain.note(left, at=at)
+    assert drain.retry_after_s(10_000) == retry_after_s
+
+
+def test_whoever_finds_a_full_queue_that_does_not_drain_is_to_come_again_late(
+    people: Tenant, room_for: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room_for(1)
-    waiting = send(people, body()).json()["id"]
-    for waited_s, retry_after in ((95, 10), (6000, 60)):
-        QueuedPosting.objects.filter(pk=waiting).update(next_attempt_at=now() - timedelta(seconds=waited_s))
-        assert send(people, body())["Retry-After"] == str(retry_after)
+    send(people, body())
+    assert send(people, body())["Retry-After"] == "1"
+
+    monkeypatch.setattr(queue, "MEASURED_OVER_S", 0)
+
+    assert send(people, body())["Retry-After"] == "60"
+
+
+def test_what_leaves_the_queue_is_seen_a_second_later(people: Tenant) -> None:
+    def left() -> int:
+        with raw_cursor() as cursor:
+            return int(cursor.execute(queue.DEPTH, [1]).fetchall()[0][1])
+
+    def is_seen() -> bool:
+        accepted([intent(people, amount_minor=1)])
+        emptied()
+        return left() > before
+
+    before = left()
+    assert wait_until(is_seen, timeout_s=10, every_s=0.1)
+
+
+def test_refusals_of_a_full_queue_are_counted_one_by_one_and_said_once_a_second(
+    people: Tenant,
+    room_for: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(transactions, "note_refusal", queue._Refusals().note)
+    room_for(1)
+    send(people, body())
+    before = REGISTRY.get_sample_value("transactions_refused_total") or 0
+    said: list[dict[str, Any]] = []
+
+    def all_said() -> bool:
+        lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+        said.extend(line for line in lines if line["event"] == "queue.full")
+        return sum(int(line["refused"]) for line in said) == 30
+
+    for _ in range(30):
+        assert send(people, body()).status_code == 503
+
+    assert wait_until(all_said, timeout_s=5)
+    assert REGISTRY.get_sample_value("transactions_refused_total") == before + 30
+    assert len(said) <= 4
+    assert {(line["level"], line["type"], line["amount"]) for line in said} == {("critical", "transfer", "1.00")}
 
 
 def test_one_that_the_database_refuses_fails_alone_in_its_group(people: Tenant) -> None:
@@ -406,6 +478,29 @@ def test_who_waits_in_vain_for_its_group_to_begin_is_accepted(people: Tenant) ->
     emptied()
     assert people.get(answer["Location"]).json()["status"] == "completed"
     assert people.posted(people.account("users:bob:USD")) == 200
+
+
+def test_a_booking_that_has_begun_waits_for_a_lock_no_longer_than_its_client(people: Tenant) -> None:
+    with locked(people.account("users:alice:USD")):
+        begun = time.monotonic()
+        answer = people.post(URL, body(), key="once", Prefer="wait=1")
+        took_s = time.monotonic() - begun
+
+    assert problem(answer) == (503, "posting_contended")
+    assert 0.9 <= took_s < 2.5
+    assert statuses(people) == {}
+    assert people.post(URL, body(), key="once", Prefer="wait=1").status_code == 201
+
+
+def test_the_most_patient_of_a_group_says_how_long_it_waits_for_a_lock(people: Tenant) -> None:
+    with locked(people.account("users:alice:USD")):
+        begun = time.monotonic()
+        group = [transactions._Waiting(intent(people), begun + wait_s) for wait_s in (0.1, 0.5, -0.1)]
+        with pytest.raises(PostingContended):
+            transactions._post_group(group)
+        took_s = time.monotonic() - begun
+
+    assert 0.4 <= took_s < 2
 
 
 def test_a_dry_run_shows_what_would_be_and_leaves_nothing(people: Tenant) -> None:

@@ -17,10 +17,12 @@ import pytest
 from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
 from config.runtime.clock import now
-from config.runtime.database import watch
+from config.runtime.database import raw_cursor, watch
 from config.runtime.units import Unit, entered
 from ledger import actors
 from ledger.models import Batch, BatchItem, Transaction
+from ledger.posting import queue
+from ledger.posting.queue import Drain
 from ledger.queries.batches import waiting_items
 from ledger.queries.invariants import verify
 from ledger.services.batches import room, turns
@@ -214,14 +216,30 @@ def test_the_queue_of_batches_is_bounded(people: Tenant, monkeypatch: pytest.Mon
     monkeypatch.setattr(room, "QUEUE_SIZE", waiting_items() + 3)
     send(people, item("0.01"), item("0.01"), 7)
     before = Batch.objects.count()
+    monkeypatch.setattr(room, "_drain", Drain())
     full = send(people, item("0.01"), item("0.01"), key="full")
-    assert (full.status_code, full.json()["code"]) == (503, "queue_full")
-    assert int(full["Retry-After"]) >= 1
+    assert (full.status_code, full.json()["code"], full["Retry-After"]) == (503, "queue_full", "1")
+    monkeypatch.setattr(queue, "MEASURED_OVER_S", 0)
+    assert send(people, item("0.01"), item("0.01"), key="full")["Retry-After"] == "60"
     assert Batch.objects.count() == before
     assert send(people, item("0.01"), item("0.01"), key="full", prefer="").status_code == 207
     assert send(people, item("0.01")).status_code == 202
     drain()
     assert send(people, item("0.01"), item("0.01")).status_code == 202
+
+
+def test_what_leaves_the_queue_of_batches_is_seen_a_second_later(people: Tenant) -> None:
+    def done() -> int:
+        with raw_cursor() as cursor:
+            return int(cursor.execute(room.ITEMS_DONE).fetchall()[0][0])
+
+    def is_seen() -> bool:
+        send(people, item("0.01"))
+        drain()
+        return done() > before
+
+    before = done()
+    assert wait_until(is_seen, timeout_s=10, every_s=0.1)
 
 
 def test_of_a_turn_that_the_database_refuses_the_culprit_alone_is_refused(people: Tenant) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from itertools import pairwise
 from threading import Event
@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from prometheus_client import REGISTRY
 from psycopg import errors as pg
 
@@ -271,20 +271,33 @@ def test_a_row_that_somebody_holds_keeps_no_other_from_being_posted(
     assert state(held) == ("completed", 0, 2)
 
 
+def cut_off() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def freeze() -> None:
+    """Do nothing for longer than the session may."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', '10ms', true)")
+        time.sleep(0.2)
+        cursor.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("part", [cut_off, freeze])
 def test_while_the_database_is_away_nobody_s_attempt_is_counted(
-    people: Tenant, monkeypatch: pytest.MonkeyPatch
+    people: Tenant, monkeypatch: pytest.MonkeyPatch, part: Callable[[], None]
 ) -> None:
     ids = [from_alice(people), from_carol(people)]
     asked = []
 
     def settle(intents: Any, **_: Any) -> Any:
         asked.append(len(intents))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        part()
 
     with monkeypatch.context() as patch:
         patch.setattr(posting, "settle", settle)
-        with pytest.raises(OperationalError) as away:
+        with pytest.raises(DatabaseError) as away:
             post_due(0)
 
     assert asked == [2]
@@ -533,3 +546,35 @@ def test_what_was_to_be_executed_later_took_no_longer_than_its_booking(people: T
     emptied()
     assert state(later)[0] == "completed"
     assert took_s() - before_s < 60
+
+
+def test_whoever_has_a_lane_or_an_account_and_falls_silent_loses_it(people: Tenant) -> None:
+    alice = people.balance(people.account("users:alice:USD")).pk
+    statements = {
+        "poster": LANE,
+        "payer": f"SELECT 1 FROM ledger_balance WHERE account_id = {alice} FOR NO KEY UPDATE",
+        "reader": "SELECT 1 FROM ledger_balance",
+        "idler": "SELECT 1",
+    }
+    with ExitStack() as opened:
+        sessions = {name: opened.enter_context(closing(connect("app"))) for name in statements}
+        for name in ("poster", "payer", "reader"):
+            sessions[name].execute("BEGIN")
+        # A pipeline that goes on: the server's own clock for idle transactions stands still.
+        with suppress(psycopg.OperationalError), sessions["poster"].pipeline():
+            for name, statement in statements.items():
+                assert sessions[name].execute(statement).fetchone() is not None
+            time.sleep(0.3)
+            locks.end_frozen_sessions(60)
+            before = connected(sessions)
+
+            locks.end_frozen_sessions(0.2)
+
+            assert wait_until(lambda: connected(sessions) == {"reader", "idler"}, timeout_s=4)
+    assert before == statements.keys()
+
+
+def connected(sessions: dict[str, psycopg.Connection]) -> set[str]:
+    with connect("app") as app:
+        found = {pid for (pid,) in app.execute("SELECT pid FROM pg_stat_activity").fetchall()}
+    return {name for name, session in sessions.items() if session.info.backend_pid in found}

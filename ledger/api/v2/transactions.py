@@ -69,6 +69,10 @@ class TransactionViewSet(ViewSet):
         is waited for and that the books refuse (too little money, a frozen account) is stored as failed, with a
         receipt, and answered as a problem; the same key replays it.
 
+        When N seconds pass before its booking begins, it is accepted. A booking that has begun waits for accounts that
+        others have locked as long as the longest N among those that share its commit, at most 5 s; then it is refused
+        with `posting_contended`, leaves no row, and may be sent again with its key.
+
         With `dry_run=true` all is done and rolled back, and the answer is 200. What stands now says nothing of a later
         time: one with `execute_at` is then refused with `execute_at_in_dry_run`.
         """
