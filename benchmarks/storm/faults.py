@@ -96,11 +96,14 @@ class Director:
         self._ground.processes[role].start()
 
     def _kill_web_worker(self) -> None:
-        """Kill one of those that answer; the server puts another in its place."""
+        """Kill one of those that answer; the server puts another in its place.
+
+        The oldest: where one dies that has just been put there, the server gives up, and nobody here starts it anew.
+        """
         workers = children(self._ground.processes["web"].pid)
         if workers:
             with suppress(ProcessLookupError):
-                os.kill(self._random.choice(workers), signal.SIGKILL)
+                os.kill(min(workers), signal.SIGKILL)
 
     def _kill_postgres(self) -> None:
         self._ground.kill_server("postgres")

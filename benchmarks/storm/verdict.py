@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from benchmarks.harness import Row, percentile
 from benchmarks.procs import finished
-from benchmarks.storm.customers import BROKEN, Crowd
+from benchmarks.storm.customers import BROKEN, Crowd, Sight
 from benchmarks.storm.faults import Director
 from benchmarks.storm.ground import Ground
 
@@ -17,8 +18,10 @@ from benchmarks.storm.ground import Ground
 ANSWER_BOUND_S = 5.0
 SHOWN = 5
 
+# How old what is shown of a transaction may be (spec 001, StatusUpdateInterval).
+AGE_MAX_S = 1.0
 TRANSACTIONS = """
-SELECT t.id::text, t.idempotency_key, t.receipt_code, t.status, coalesce(j.journals, 0)
+SELECT t.id::text, t.idempotency_key, t.receipt_code, t.status, coalesce(j.journals, 0), t.version
 FROM ledger_transaction t
 JOIN clients_client c ON c.id = t.client_id
 LEFT JOIN (SELECT transaction_id, count(*) AS journals FROM ledger_journal GROUP BY transaction_id) j
@@ -41,13 +44,25 @@ WHERE c.name = %s
 FINAL = {"completed", "failed"}
 
 
+class Stored(NamedTuple):
+    """A transaction as it stands in the end."""
+
+    id: str
+    key: str | None
+    receipt: str
+    status: str
+    journals: int
+    version: int
+
+
 class Verdict:
     """Looks once, when everything has settled."""
 
     def __init__(self, ground: Ground, crowd: Crowd, director: Director, settle_s: float) -> None:
         self._ground, self._crowd, self._director, self._settle_s = ground, crowd, director, settle_s
         self._told = crowd.told()
-        self._found = self._transactions() | self._batches() | self._answers() | self._books()
+        self._stored = [Stored(*row) for row in ground.query(TRANSACTIONS, crowd.books.client)]
+        self._found = self._transactions() | self._batches() | self._sights() | self._answers() | self._books()
 
     @property
     def harm(self) -> list[str]:
@@ -73,6 +88,7 @@ class Verdict:
         return {
             **{kind: kinds.count(kind) for kind in ("accepted", "waited", "batch")},
             "refused": sum(told.id is None for told in self._told.values()),
+            "seen": len(self._crowd.sights()),
             "sent": sum(statuses.values()),
             "answered_503": statuses[503],
             "broken": statuses[BROKEN],
@@ -97,16 +113,16 @@ class Verdict:
         return rows
 
     def _transactions(self) -> dict[str, list[Any]]:
-        rows = self._ground.query(TRANSACTIONS, self._crowd.books.client)
-        stored = {(identifier, key, receipt) for identifier, key, receipt, _, _ in rows}
+        rows = self._stored
+        stored = {(row.id, row.key, row.receipt) for row in rows}
         told = {key: one for key, one in self._told.items() if one.kind != "batch"}
         kept = {(one.id, key, one.receipt) for key, one in told.items() if one.id is not None}
-        keys = Counter(key for _, key, _, _, _ in rows if key is not None)
+        keys = Counter(row.key for row in rows if row.key is not None)
         asked = {key for key in keys if not key.startswith("open-")}
         return {
             "receipts without their transaction": sorted(kept - stored),
-            "transactions without an outcome": [row for row in rows if row[3] not in FINAL],
-            "outcomes without exactly their journal": [row for row in rows if row[4] != (row[3] == "completed")],
+            "transactions without an outcome": [row for row in rows if row.status not in FINAL],
+            "outcomes without exactly their journal": [r for r in rows if r.journals != (r.status == "completed")],
             "transactions that nobody was told of": sorted(asked - {key for _, key, _ in kept}),
             "keys of two transactions": [key for key, count in keys.items() if count > 1],
         }
@@ -119,6 +135,30 @@ class Verdict:
             "batches lost": sorted(told - stored),
             "batches that nobody was told of": [row for row in rows if row[:2] not in told],
             "batches without an outcome": [row for row in rows if row[2] == "processing" or row[3]],
+        }
+
+    def _sights(self) -> dict[str, list[Any]]:
+        stored = {row.id: row for row in self._stored}
+        by_id, by_process = defaultdict[str, list[Sight]](list), defaultdict[tuple[str, str], list[Sight]](list)
+        for sight in self._crowd.sights():
+            by_id[sight.id].append(sight)
+            by_process[sight.id, sight.connection].append(sight)
+        return {
+            "statuses that were never true": [
+                sight for sights in by_id.values() for sight in sights if not _was_true(sight, stored.get(sight.id))
+            ],
+            "statuses that a process took back": [
+                later
+                for sights in by_process.values()
+                for one, later in pairwise(sights)
+                if later.version < one.version
+            ],
+            "statuses older than a second": [
+                late
+                for sights in by_id.values()
+                for late in sights
+                if any(one.version > late.version and one.ended + AGE_MAX_S < late.begun for one in sights)
+            ],
         }
 
     def _answers(self) -> dict[str, list[Any]]:
@@ -141,6 +181,13 @@ class Verdict:
         except RuntimeError as error:
             return {"invariants of the books": [str(error)]}
         return {"invariants of the books": []}
+
+
+def _was_true(sight: Sight, stored: Stored | None) -> bool:
+    """Tell whether a transaction that ended so was ever as it was seen: in a storm they move once, if at all."""
+    if stored is None or sight.version > stored.version:
+        return False
+    return sight.status == (stored.status if sight.version == stored.version else "processing")
 
 
 def _counted(counts: Mapping[str, int]) -> list[Row]:

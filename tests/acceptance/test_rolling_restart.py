@@ -23,7 +23,10 @@ from config.localstack.processes import wait_until
 from config.web import READ_WITHIN_S
 from ledger.domain.shapes import AccountShape
 from ledger.models import Transaction
-from tests.acceptance.server import Server
+from tests.acceptance.server import Server, Worker, running
+from tests.apart import DATABASE
+from tests.conftest import owner_connection
+from tests.ledger.queueing import emptied, statuses
 from tests.ledger.reference import offences
 from tests.people import URL, Tenant, body
 
@@ -36,10 +39,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 class Customer(threading.Thread):
     """Sends transfers one after the other on a connection that it keeps, until it is stopped or nobody listens."""
 
-    def __init__(self, server: Server, bank: Tenant, number: int) -> None:
+    def __init__(self, server: Server, bank: Tenant, number: int, prefer: str) -> None:
         super().__init__(daemon=True)
         self.connection = connect(server)
-        self.bank, self.number = bank, number
+        self.bank, self.number, self.prefer = bank, number, prefer
         self.answers: dict[str, tuple[int, Any]] = {}
         self.unanswered: dict[str, Exception] = {}
         self.reconnected = 0
@@ -59,7 +62,7 @@ class Customer(threading.Thread):
         except ConnectionRefusedError:
             return False
         try:
-            self.answers[key] = post(self.connection, self.bank, key)
+            self.answers[key] = post(self.connection, self.bank, key, self.prefer)
         except (OSError, http.client.HTTPException) as error:
             self.unanswered[key] = error
             self.connection.close()
@@ -100,9 +103,9 @@ def connect(server: Server) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
 
 
-def post(connection: http.client.HTTPConnection, bank: Tenant, key: str) -> tuple[int, Any]:
+def post(connection: http.client.HTTPConnection, bank: Tenant, key: str, prefer: str = "wait=5") -> tuple[int, Any]:
     """Pay alice's 1.00 to bob; return the status and the document."""
-    headers = {"Authorization": f"Bearer {bank.key}", "Idempotency-Key": key, "Prefer": "wait=5"}
+    headers = {"Authorization": f"Bearer {bank.key}", "Idempotency-Key": key, "Prefer": prefer}
     connection.request("POST", URL, json.dumps(body()), headers | {"Content-Type": "application/json"})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())
@@ -125,9 +128,9 @@ def people(bank: Tenant) -> tuple[AccountShape, AccountShape]:
 
 
 @contextmanager
-def customers(server: Server, bank: Tenant) -> Iterator[list[Customer]]:
+def customers(server: Server, bank: Tenant, prefer: str = "wait=5") -> Iterator[list[Customer]]:
     """Let them work, and go on when they are at it; they are stopped at the end."""
-    crowd = [Customer(server, bank, number) for number in range(CLIENTS)]
+    crowd = [Customer(server, bank, number, prefer) for number in range(CLIENTS)]
     for customer in crowd:
         customer.start()
     try:
@@ -144,7 +147,7 @@ def customers(server: Server, bank: Tenant) -> Iterator[list[Customer]]:
 def check_books(bank: Tenant, people: tuple[AccountShape, AccountShape], crowd: list[Customer]) -> None:
     """What was acknowledged stands, and nobody did anything that was not answered."""
     answers = {key: answer for customer in crowd for key, answer in customer.answers.items()}
-    acknowledged = {key: document["id"] for key, (status, document) in answers.items() if status == 201}
+    acknowledged = {key: document["id"] for key, (status, document) in answers.items() if status in {201, 202}}
     stored = Transaction.objects.filter(client=bank.client, type="transfer")
     assert {row.idempotency_key: str(row.pk) for row in stored if row.idempotency_key in answers} == acknowledged
     assert {row.idempotency_key for row in stored} <= answers.keys() | {"slow"}
@@ -349,3 +352,47 @@ def test_a_server_that_is_told_to_stop_while_it_starts_ends(django_db_setup, tmp
     finally:
         server.kill()
     assert "Traceback" not in log.read_text()
+
+
+def completed(bank: Tenant) -> int:
+    return statuses(bank).get("completed", 0)
+
+
+def sessions_lost() -> int:
+    """Return how many sessions of the test database have ended without a word of their client."""
+    with owner_connection(DATABASE) as owner:
+        found = owner.execute(
+            "SELECT sessions_abandoned FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def test_a_rolling_restart_of_the_worker_under_load_loses_nothing_that_was_accepted(
+    bank: Tenant, people: tuple[AccountShape, AccountShape], tmp_path: Path
+) -> None:
+    emptied()
+    server, old, new = Server(log=tmp_path / "web.log"), Worker(tmp_path / "old.log"), Worker(tmp_path / "new.log")
+    with running(server, old), customers(server, bank, "respond-async") as crowd:
+        assert wait_until(lambda: completed(bank) > WARM, timeout_s=30)
+        with new:
+            lost = sessions_lost()
+
+            # To the whole group, and once more for good measure.
+            old.tell(signal.SIGTERM)
+            assert wait_until(lambda: "Stopping worker process" in old.said(), timeout_s=5)
+            assert old.stop(within_s=30) == 0
+
+            assert sessions_lost() == lost
+            done = completed(bank)
+            assert wait_until(lambda: completed(bank) > done + WARM, timeout_s=30)
+            for customer in crowd:
+                customer.stopped.set()
+            for customer in crowd:
+                customer.join(timeout=25)
+            assert wait_until(lambda: set(statuses(bank)) == {"completed"}, timeout_s=30)
+
+    assert {key: error for customer in crowd for key, error in customer.unanswered.items()} == {}
+    assert {status for customer in crowd for status, _ in customer.answers.values()} == {202}
+    check_books(bank, people, crowd)
+    assert not re.search('"level":"(error|critical)"|Traceback', old.said() + new.said())

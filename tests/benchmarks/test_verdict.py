@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from benchmarks.storm import verdict
-from benchmarks.storm.customers import Attempt, Told
+from benchmarks.storm.customers import Attempt, Sight, Told
 from benchmarks.storm.faults import Interval
 from benchmarks.storm.verdict import BATCHES, Verdict
 
-PAID = ("1", "key", "RCP-1", "completed", 1)
-REFUSED_BY_THE_BOOKS = ("2", "key-2", "RCP-2", "failed", 0)
+PAID = ("1", "key", "RCP-1", "completed", 1, 2)
+REFUSED_BY_THE_BOOKS = ("2", "key-2", "RCP-2", "failed", 0, 1)
 BATCH = ("3", "batch", "completed", 0)
 
 
@@ -33,6 +33,13 @@ class World:
             "batch": Told("batch", 207, "3", None),
             "refused": Told("accepted", 409, None, None),
         }
+        self.seen = [
+            Sight("1", "a", 10.0, 10.1, "processing", 1),
+            Sight("1", "b", 10.2, 10.3, "completed", 2),
+            Sight("1", "a", 11.2, 11.3, "processing", 1),
+            Sight("1", "a", 11.4, 11.5, "completed", 2),
+            Sight("2", "a", 11.0, 11.1, "failed", 1),
+        ]
         self.sent = [Attempt(begun=10.0, seconds=0.1, status=202), Attempt(begun=11.0, seconds=0.2, status=503)]
         self.odds: list[str] = []
         self.redis = [Interval("stopped", 9.0, 15.0)]
@@ -46,6 +53,9 @@ class World:
 
     def attempts(self) -> list[Attempt]:
         return self.sent
+
+    def sights(self) -> list[Sight]:
+        return self.seen
 
     def statuses(self) -> Counter[int]:
         return Counter(one.status for one in self.sent)
@@ -84,10 +94,13 @@ def test_a_storm_without_harm_has_none(world: Any) -> None:
     [
         ([REFUSED_BY_THE_BOOKS], "receipts without their transaction"),
         ([("9", *PAID[1:]), REFUSED_BY_THE_BOOKS], "receipts without their transaction"),
-        ([(*PAID[:3], "processing", 0), REFUSED_BY_THE_BOOKS], "transactions without an outcome"),
-        ([(*PAID[:4], 2), REFUSED_BY_THE_BOOKS], "outcomes without exactly their journal"),
-        ([PAID, (*REFUSED_BY_THE_BOOKS[:4], 1)], "outcomes without exactly their journal"),
-        ([PAID, REFUSED_BY_THE_BOOKS, ("4", "refused", "RCP-4", "failed", 0)], "transactions that nobody was told of"),
+        ([(*PAID[:3], "processing", 0, 1), REFUSED_BY_THE_BOOKS], "transactions without an outcome"),
+        ([(*PAID[:4], 2, 2), REFUSED_BY_THE_BOOKS], "outcomes without exactly their journal"),
+        ([PAID, (*REFUSED_BY_THE_BOOKS[:4], 1, 1)], "outcomes without exactly their journal"),
+        (
+            [PAID, REFUSED_BY_THE_BOOKS, ("4", "refused", "RCP-4", "failed", 0, 1)],
+            "transactions that nobody was told of",
+        ),
         ([PAID, PAID, REFUSED_BY_THE_BOOKS], "keys of two transactions"),
     ],
 )
@@ -110,6 +123,24 @@ def test_harm_to_a_batch_is_seen(world: World, rows: list[tuple[Any, ...]], expe
     world.rows["batches"] = rows
 
     assert harm(world) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("sight", "expected"),
+    [
+        (Sight("1", "a", 12.0, 12.1, "failed", 2), ["statuses that were never true"]),
+        (Sight("1", "a", 12.0, 12.1, "reversed", 3), ["statuses that were never true"]),
+        (Sight("1", "c", 9.0, 9.1, "pending", 1), ["statuses that were never true"]),
+        (Sight("9", "a", 12.0, 12.1, "processing", 1), ["statuses that were never true"]),
+        (Sight("1", "b", 10.4, 10.5, "processing", 1), ["statuses that a process took back"]),
+        (Sight("1", "c", 11.2, 11.3, "processing", 1), []),
+        (Sight("1", "c", 11.4, 11.5, "processing", 1), ["statuses older than a second"]),
+    ],
+)
+def test_harm_to_what_is_shown_is_seen(world: World, sight: Sight, expected: list[str]) -> None:
+    world.seen.append(sight)
+
+    assert harm(world) == expected
 
 
 def test_an_error_is_harm(world: World) -> None:
