@@ -375,12 +375,13 @@ def test_refusals_of_a_full_queue_are_counted_one_by_one_and_said_once_a_second(
         said.extend(line for line in lines if line["event"] == "queue.full")
         return sum(int(line["refused"]) for line in said) == 30
 
+    begun = time.monotonic()
     for _ in range(30):
         assert send(people, body()).status_code == 503
 
     assert wait_until(all_said, timeout_s=5)
     assert REGISTRY.get_sample_value("transactions_refused_total") == before + 30
-    assert len(said) <= 4
+    assert len(said) <= 2 + time.monotonic() - begun
     assert {(line["level"], line["type"], line["amount"]) for line in said} == {("critical", "transfer", "1.00")}
 
 
