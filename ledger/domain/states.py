@@ -22,9 +22,9 @@ EXECUTING = "executing"
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PROCESSING: frozenset({Status.PENDING, Status.COMPLETED, Status.FAILED}),
     Status.FAILED: frozenset({Status.PROCESSING}),
-    # (It stays pending where a capture leaves something held.)
+    # It stays where it is where a capture leaves something held, or a reversal something booked.
     Status.PENDING: frozenset({Status.PENDING, Status.COMPLETED, Status.VOIDED, Status.EXPIRED}),
-    Status.COMPLETED: frozenset({Status.REVERSED}),
+    Status.COMPLETED: frozenset({Status.COMPLETED, Status.REVERSED}),
     Status.VOIDED: frozenset(),
     Status.EXPIRED: frozenset(),
     Status.REVERSED: frozenset(),

@@ -57,7 +57,7 @@ class Transaction(models.Model):
     batch = models.ForeignKey("Batch", on_delete=models.PROTECT, null=True, db_constraint=False, db_index=False)
     batch_index = models.PositiveSmallIntegerField(null=True)
     attempts = models.PositiveSmallIntegerField(db_default=0)
-    version = models.PositiveSmallIntegerField(db_default=1)
+    version = models.PositiveIntegerField(db_default=1)
     created_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)
 
@@ -115,9 +115,6 @@ class Transaction(models.Model):
                 fields=["client", "peer_user_id", "id"],
                 name="transaction_by_peer",
                 condition=models.Q(peer_user_id__isnull=False),
-            ),
-            models.Index(
-                fields=["reverses"], name="transaction_by_reversed", condition=models.Q(reverses__isnull=False)
             ),
         ]
 

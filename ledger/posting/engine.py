@@ -72,7 +72,8 @@ class Settled:
 
     def report(self) -> None:
         """Tell logs, metrics and the status tracker; call after the commit."""
-        report_outcomes(self.judged, self.shapes)
+        both = [(one, shape) for one, shape in zip(self.judged, self.shapes, strict=True) if one.standing is None]
+        report_outcomes([one for one, _ in both], [shape for _, shape in both])
         report_statuses(self.judged, self.shapes, written_at=self.written_at)
 
 

@@ -207,7 +207,8 @@ class _Bench:
             standing.status,
             lines=tuple(lines),
             kind=_ENDED_BY[intent.action],
-            moved_minor=captured or released,
+            # What comes to be booked with it, and of what ends without that, what is let go.
+            moved_minor=captured if standing.booked_minor else released,
             from_status=before.status,
             standing=standing,
         )

@@ -18,7 +18,7 @@ from ledger.status import announce, status_of
 
 
 def report_outcomes(judged: Sequence[Judged], shapes: Sequence[TransactionShape]) -> None:
-    """Count and log the outcomes of a committed round."""
+    """Count and log the outcomes of a committed round: not what is done later to transactions that stand."""
     ended = now()
     durations_ms = [(ended - _due_at(one.intent)).total_seconds() * 1000 for one in judged]
     for (kind, status), count in Counter((shape.type, shape.status) for shape in shapes).items():

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+from django.db.models.functions import Now
+
+from config.runtime import stopping
 from ledger.domain.shapes import TransactionShape
-from ledger.models import OpenHold, Transaction
+from ledger.errors import NotHeld
+from ledger.models import Transaction
 from ledger.posting.engine import post
 from ledger.posting.intents import Action, Outcome
+from ledger.queries.accounts import accounts_by_id
 from ledger.queries.transactions import get_transaction, shown_transaction
 from ledger.services.idempotency import Claim, find_earlier, keep_key
-from ledger.services.stored import portion, stored_intent
+from ledger.services.stored import portion, refuse_unbooked, stored_intent
 
 CAPTURE, VOID = "transactions.capture", "transactions.void"
 EXPIRED_AT_ONCE = 500
-DUE = """
-SELECT transaction_id FROM ledger_openhold
-WHERE expires_at <= clock_timestamp()
-ORDER BY expires_at
-LIMIT %s
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,24 @@ def void_transaction(
 def expire_holds() -> int:
     """End the holds whose time is over, in rounds; return how many. A hold is over at its time, also before."""
     ended = 0
-    while due := [hold.transaction for hold in OpenHold.objects.raw(DUE, [EXPIRED_AT_ONCE])]:
+    while not stopping.stopping():
+        due = _free_and_due()
+        accounts_by_id(account_id for row in due for account_id in (row.debit_account_id, row.credit_account_id))
         intents = [stored_intent(row, action=Action.EXPIRE, actor="schedule", request_id="") for row in due]
-        outcomes = post(intents)
-        ended += sum(outcome.transaction is not None for outcome in outcomes)
-        if len(due) < EXPIRED_AT_ONCE:
+        outcomes = post(intents) if intents else []
+        count = sum(outcome.transaction is not None for outcome in outcomes)
+        ended += count
+        if not count or len(due) < EXPIRED_AT_ONCE:
             break
     return ended
+
+
+def _free_and_due() -> list[Transaction]:
+    """Return those whose time is over, the oldest first, without those that somebody is at: they come next time."""
+    with transaction.atomic(durable=True):
+        rows = Transaction.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
+        due = rows.filter(openhold__expires_at__lte=Now()).order_by("openhold__expires_at", "pk")
+        return list(due[:EXPIRED_AT_ONCE])
 
 
 def _do(row: Transaction, claim: Claim, **asked: Any) -> Moved:
@@ -99,6 +110,8 @@ def _do(row: Transaction, claim: Claim, **asked: Any) -> Moved:
 
     try:
         look()
+        if row.expires_at is not None:
+            refuse_unbooked(row, NotHeld)
         outcome = post([intent], alone=(client_id, claim.key), before=look, alongside=keep)[0]
     except _Earlier:
         return Moved(shown_transaction(client_id, row.pk), replayed=True)

@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from config.runtime.ids import uuid7
-from ledger.errors import ReversalExceeds
+from ledger.errors import NotReversible, ReversalExceeds
 from ledger.kinds.reversal import KIND as REVERSAL
 from ledger.models import Transaction
 from ledger.posting.engine import post
 from ledger.posting.intents import Intent
 from ledger.queries.transactions import get_transaction
-from ledger.services.stored import portion, stored_intent
+from ledger.services.stored import portion, refuse_unbooked, stored_intent
 from ledger.services.transactions import Submitted, log_start, settled_or_raised
 
 OPERATION = "transactions.reverse"
@@ -43,9 +43,19 @@ def reverse_transaction(
         DomainError: of kind CONFLICT, when so much cannot be taken back (any more). Nothing was stored.
     """
     row = get_transaction(client_id, transaction_id)
+    refuse_unbooked(row, NotReversible)
     intent = reversal_intent(row, reversal, actor=actor, request_id=request_id)
     log_start([intent])
-    return settled_or_raised(post([intent])[0])
+    try:
+        return settled_or_raised(post([intent])[0])
+    except ReversalExceeds:
+        is_moved = get_transaction(client_id, transaction_id).reversed_minor != row.reversed_minor
+        if reversal.amount is not None or not is_moved:
+            raise
+    # A part was taken back meanwhile: what is left now is meant.
+    return reverse_transaction(
+        client_id=client_id, transaction_id=transaction_id, reversal=reversal, actor=actor, request_id=request_id
+    )
 
 
 def reversal_intent(row: Transaction, reversal: Reversal, *, actor: str, request_id: str) -> Intent:

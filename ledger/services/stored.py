@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from config.runtime.errors import DomainError
 from config.runtime.tracing import outgoing_headers
 from ledger.domain.money import AmountInvalid, parse_positive_amount
-from ledger.errors import AMOUNT_REFUSALS
+from ledger.domain.states import Status
+from ledger.errors import AMOUNT_REFUSALS, StillProcessing
 from ledger.models import Transaction
 from ledger.posting.intents import Intent
 from ledger.queries.accounts import accounts_by_id
@@ -49,3 +51,16 @@ def portion(text: str | None, exponent: int) -> int | None:
         return parse_positive_amount(text, exponent=exponent)
     except AmountInvalid as error:
         raise AMOUNT_REFUSALS[error.code].at("/amount", detail=str(error)) from error
+
+
+def refuse_unbooked(row: Transaction, otherwise: type[DomainError]) -> None:
+    """Refuse what the poster may be at: it locks balances before rows, and who moves what stands the other way round.
+
+    Raises:
+        StillProcessing: it waits to be booked.
+        otherwise: it has failed, and may be sent on its way again.
+    """
+    if row.status == Status.PROCESSING:
+        raise StillProcessing
+    if row.status == Status.FAILED:
+        raise otherwise(f"It is {row.status}.")

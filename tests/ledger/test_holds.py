@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
 from django.db import connection
+from prometheus_client import REGISTRY
 
 from config.runtime.clock import now, rfc3339
 from ledger.events.models import OutboxEvent
 from ledger.models import OpenHold, Transaction
 from ledger.queries.invariants import verify
 from ledger.services.holds import expire_holds
+from ledger.services.posting import post_due
 from tests.apart import DATABASE
 from tests.conftest import owner_connection
 from tests.ledger.locks import in_thread
@@ -155,6 +159,12 @@ def test_after_a_capture_a_void_completes(people: Tenant) -> None:
     transaction = held(people)
     capture(people, transaction, "1.00")
     assert void(people, transaction).json()["status"] == "completed"
+    steps = people.get(f"{URL}/{transaction}/history").json()["data"]
+    assert [(step["status"], step["amount"]) for step in steps if step["status"] != "executing"] == [
+        ("pending", "6.00"),
+        ("pending", "1.00"),
+        ("completed", "0.00"),
+    ]
     assert shows(people, "alice") == ("9.00", "0.00", "9.00")
     assert verify(client_id=people.client.pk).holds
 
@@ -286,3 +296,47 @@ def test_a_capture_costs_a_known_number_of_statements(people: Tenant, django_ass
     transaction = held(people)
     with django_assert_max_num_queries(20, connection=connection):
         assert capture(people, transaction).status_code == 200
+
+
+def test_what_is_done_to_a_hold_counts_as_no_outcome_of_its_own(people: Tenant) -> None:
+    def counted(status: str) -> float:
+        return REGISTRY.get_sample_value("transactions_total", {"type": "transfer", "outcome": status}) or 0
+
+    pending, completed = counted("pending"), counted("completed")
+    transaction = held(people)
+    capture(people, transaction, "1.00")
+    capture(people, transaction)
+    assert (counted("pending"), counted("completed")) == (pending + 1, completed)
+
+
+def test_many_holds_expire_in_few_statements(people: Tenant, django_assert_max_num_queries: Any) -> None:
+    transactions = [held(people, "0.01") for _ in range(30)]
+    for transaction in transactions:
+        expired(transaction)
+    with django_assert_max_num_queries(10):
+        assert expire_holds() >= 30
+
+
+def test_who_captures_what_is_being_posted_never_deadlocks_with_the_poster(people: Tenant) -> None:
+    """The poster locks balances before rows; captures and reversals lock rows before balances."""
+    stop = Event()
+
+    def post_all() -> None:
+        while not stop.is_set():
+            post_due(0)
+
+    def accept_and_capture(_: int) -> int:
+        transaction = people.post(URL, asked("0.01"), Prefer="respond-async").json()["id"]
+        return int(capture(people, transaction).status_code)
+
+    before = REGISTRY.get_sample_value("posting_conflicts_total", {"reason": "deadlock"}) or 0
+    with ThreadPoolExecutor(9) as pool:
+        poster = pool.submit(in_thread, post_all)
+        asking = [pool.submit(in_thread, partial(accept_and_capture, number)) for number in range(100)]
+        codes = {one.result() for one in asking}
+        stop.set()
+        poster.result()
+    emptied()
+    assert codes <= {200, 409}
+    assert (REGISTRY.get_sample_value("posting_conflicts_total", {"reason": "deadlock"}) or 0) == before
+    assert verify(client_id=people.client.pk).holds

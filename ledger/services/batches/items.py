@@ -11,7 +11,15 @@ from config.runtime.errors import DomainError
 from ledger.domain.accounts import AccountRef
 from ledger.domain.batches import BatchMode, ItemRefusal, ItemResult, PlaceShape
 from ledger.domain.states import Status
-from ledger.errors import ExecuteAtInBatch, GroupRefused, IdempotencyKeyInUse, failure_of, failure_shape
+from ledger.errors import (
+    ExecuteAtInBatch,
+    GroupRefused,
+    HoldExpired,
+    HoldVoided,
+    IdempotencyKeyInUse,
+    failure_of,
+    failure_shape,
+)
 from ledger.posting.intents import Intent, Outcome
 from ledger.queries.accounts import find_accounts
 from ledger.queries.transactions import shown_transactions
@@ -19,6 +27,11 @@ from ledger.services.batches.checks import Item, TakenBack, Unreadable
 from ledger.services.reversals import Reversal, reversal_intent
 from ledger.services.transactions import Submission, intent_of
 
+_NOT_BOOKED: dict[str, type[DomainError]] = {
+    Status.PROCESSING: IdempotencyKeyInUse,
+    Status.VOIDED: HoldVoided,
+    Status.EXPIRED: HoldExpired,
+}
 # The one group of an atomic batch.
 WHOLE = "whole"
 
@@ -138,10 +151,12 @@ def _intent(head: BatchHead, index: int, item: Item, accounts: Mapping[str, Acco
 def _unbooked(result: ItemResult) -> DomainError | None:
     """Return what keeps a group from being booked with this replay in it."""
     shape = result.transaction
-    if shape is None or shape.error is None:
-        is_running = shape is not None and shape.status == Status.PROCESSING
-        return IdempotencyKeyInUse() if is_running else None
-    return failure_of(shape.error.code)
+    if shape is None:
+        return None
+    if shape.error is not None:
+        return failure_of(shape.error.code)
+    refusal = _NOT_BOOKED.get(shape.status)
+    return None if refusal is None else refusal()
 
 
 def refused_item(index: int, refusal: DomainError) -> ItemResult:

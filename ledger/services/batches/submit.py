@@ -165,21 +165,27 @@ def reverse_batch(
     asked = _asked(client_id, BatchMode.ATOMIC, [], claim=claim, actor=actor, request_id=request_id, now=now)
     try:
         asked.look()
-        return _settle(replace(asked, items=dict(enumerate(_booked(get_batch(client_id, batch_id))))))
+        try:
+            booked = _booked(get_batch(client_id, batch_id))
+        except DomainError:
+            asked.look()  # an equal request may have been first meanwhile
+            raise
+        return _settle(replace(asked, items=dict(enumerate(booked))))
     except _Earlier as earlier:
         return _replayed(client_id, earlier.batch_id)
 
 
 def _booked(row: Batch) -> list[TakenBack]:
     """Return what is to be taken back of a batch, in its order."""
-    standing = Transaction.objects.filter(batch=row, client_id=row.client_id).select_related("currency")
+    ids = items_of(row).filter(replayed=False, transaction__isnull=False).values("transaction_id")
+    standing = Transaction.objects.filter(pk__in=ids).select_related("currency")
     rows = list(standing.exclude(status__in=_NOTHING_BOOKED).order_by("batch_index")[: ITEMS_MAX + 1])
     if row.status == BatchStatus.PROCESSING or any(one.status == Status.PROCESSING for one in rows):
         raise StillProcessing
     if not rows:
         raise NotReversible("Nothing of the batch is booked.")
     if len(rows) > ITEMS_MAX:
-        raise BatchTooLarge(f"Of {ITEMS_MAX} transactions at most; this batch has more.")
+        raise BatchTooLarge(f"A batch of more than {ITEMS_MAX} transactions is not taken back as a whole.")
     accounts_by_id(account_id for one in rows for account_id in (one.debit_account_id, one.credit_account_id))
     return [TakenBack(one) for one in rows]
 

@@ -12,6 +12,8 @@ FROM (
         ('ledger_transaction', 'transaction_key_once'),
         ('ledger_transaction', 'transaction_amount_positive'),
         ('ledger_transaction', 'transaction_two_accounts'),
+        ('ledger_transaction', 'transaction_completed_once_booked'),
+        ('ledger_transaction', 'transaction_sums_are_numbers'),
         ('ledger_transaction', 'transaction_booked_within'),
         ('ledger_transaction', 'transaction_reversed_within'),
         ('ledger_transaction', 'transaction_reversed_iff_all'),

@@ -1,6 +1,6 @@
 -- Transactions whose books are not what their status says: completed ones without a hold have exactly one post, or one
 -- reversal where they take another back, and its two lines are their accounts and amount; failed and processing ones have
--- no journal; all others have one hold.
+-- no journal; all others have one hold, with the same two lines.
 SELECT t.client_id, t.id AS transaction_id, t.status, j.journals, j.posts, j.holds, j.right_lines, j.lines
 FROM ledger_transaction t
 LEFT JOIN (
@@ -11,9 +11,11 @@ LEFT JOIN (
             WHERE k.kind = CASE WHEN o.reverses_id IS NULL THEN 'post' ELSE 'reversal' END
         ) AS posts,
         count(DISTINCT k.id) FILTER (WHERE k.kind = 'hold') AS holds,
-        count(*) FILTER (WHERE k.kind IN ('post', 'reversal')) AS lines,
+        count(*) FILTER (WHERE k.kind IN ('post', 'reversal', 'hold')) AS lines,
         count(*) FILTER (
-            WHERE k.kind IN ('post', 'reversal') AND e.layer = 'posted' AND e.currency_id = o.currency_id
+            WHERE k.kind IN ('post', 'reversal', 'hold')
+                AND e.layer = CASE k.kind WHEN 'hold' THEN 'held' ELSE 'posted' END
+                AND e.currency_id = o.currency_id
                 AND (e.account_id, e.amount_minor)
                     IN ((o.debit_account_id, o.amount_minor), (o.credit_account_id, -o.amount_minor))
         ) AS right_lines
@@ -26,5 +28,5 @@ WHERE CASE
     WHEN t.status IN ('failed', 'processing') THEN j.journals IS NOT NULL
     WHEN t.status IN ('completed', 'reversed') AND coalesce(j.holds, 0) = 0
         THEN (j.posts, j.lines, j.right_lines) IS DISTINCT FROM (1::bigint, 2::bigint, 2::bigint)
-    ELSE coalesce(j.holds, 0) <> 1
+    ELSE (j.posts, j.holds, j.lines, j.right_lines) IS DISTINCT FROM (0::bigint, 1::bigint, 2::bigint, 2::bigint)
 END
