@@ -10,7 +10,19 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import accepting, batch, engine, flow, http, moves, posting, reads, storm, validation
+from benchmarks import (
+    accepting,
+    account_statements,
+    batch,
+    engine,
+    flow,
+    http,
+    moves,
+    posting,
+    reads,
+    storm,
+    validation,
+)
 from benchmarks.harness import Options, Table, machine, write_json
 from config.localstack.signals import interrupt_on_stop_signals
 
@@ -22,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Table]]] = {
     "flow": flow.run,
     "http": http.run,
     "batch": batch.run,
+    "statement": account_statements.run,
     "generator": validation.run,
     "reads": reads.run,
     "storm": storm.run,

@@ -16,9 +16,9 @@ from benchmarks.procs import finished
 BATCH_SIZE = 1_000
 
 
-def api_key(database: str) -> str:
+def api_key(database: str, *, scopes: str = "transactions:write") -> str:
     """Make a key of the workload's client."""
-    command = ["manage.py", "create_key", CLIENT, "--scopes", "transactions:write"]
+    command = ["manage.py", "create_key", CLIENT, "--scopes", scopes]
     return finished(command, env=environment(database)).strip()
 
 
@@ -50,6 +50,11 @@ def nothing() -> Iterator[bytes]:
 
 def post_request(path: str, headers: str, body: str) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def get_request(path: str, key: str, *, accept: str) -> bytes:
+    headers = f"Authorization: Bearer {key}\r\nAccept: {accept}\r\n"
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n".encode()
 
 
 def _headers(key: str) -> str:

@@ -345,6 +345,36 @@ class ReceiptMalformed(DomainError):
     kind, code = Kind.INVALID, "receipt_malformed"
 
 
+class StatementRangeEmpty(Invalid):
+    """A statement is of the time from `from` on and before `to`: `from` must be the earlier."""
+
+    code = "statement_range_empty"
+
+
+class StatementInFuture(Invalid):
+    """A statement ends at a moment that has passed; without `to` it ends now."""
+
+    code = "statement_in_future"
+
+
+class StatementTooLong(DomainError):
+    """The statement would have more than `lines_max` lines; ask for it in parts, the first one until `to`."""
+
+    kind, code = Kind.INVALID, "statement_too_long"
+
+
+class Camt053Currency(DomainError):
+    """ISO 20022 knows currencies of three letters, with amounts of at most five decimals."""
+
+    kind, code = Kind.INVALID, "camt053_currency"
+
+
+class Camt053Amount(DomainError):
+    """A balance or sum of the statement has more than the 18 digits that an amount has in ISO 20022."""
+
+    kind, code = Kind.INVALID, "camt053_amount"
+
+
 class StatementMalformed(DomainError):
     """The bank's file is not what its format says."""
 

@@ -35,6 +35,9 @@ JOIN ledger_account a ON a.id = b.account_id
 WHERE b.account_id = ANY(%s::bigint[])
 """
 
+# Shared, so that readers do not wait for one another. The time may be that from before a wait, which is as good.
+SETTLED_AT = "SELECT clock_timestamp() FROM ledger_balance WHERE account_id = %s FOR SHARE"
+
 PATIENCE_S_MAX = 5.0
 
 
@@ -216,3 +219,11 @@ def lock_balance(account_id: int) -> None:
     bound_waits()
     with raw_cursor() as cursor:
         cursor.execute(LOCK_BALANCES, [numbers([account_id])])
+
+
+def settled_at(account_id: int) -> datetime:
+    """Return the present, once whoever was booking on an account has ended: what comes is booked at a later time."""
+    bound_waits()
+    with raw_cursor() as cursor:
+        settled: datetime = cursor.execute(SETTLED_AT, [account_id]).fetchall()[0][0]
+    return settled

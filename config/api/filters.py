@@ -37,7 +37,8 @@ class ParametersRefused(DomainError):
 class MomentField(forms.Field):
     """RFC 3339 with an offset; gives an aware datetime in UTC."""
 
-    openapi: ClassVar = {"type": "string", "format": "date-time"}
+    openapi: ClassVar[dict[str, Any]] = {"type": "string", "format": "date-time"}
+    expected = "A time with offset, such as 2026-11-21T06:44:00Z."
 
     def to_python(self, value: str | None) -> datetime | None:
         """Return the moment, None when absent."""
@@ -46,7 +47,7 @@ class MomentField(forms.Field):
         if " " in value and _MOMENT.fullmatch(value.replace(" ", "+")):
             raise ValidationError("A `+` in a URL means a space: write the offset's plus as %2B.")
         if not _MOMENT.fullmatch(value):
-            raise ValidationError("A time with offset, such as 2026-11-21T06:44:00Z.")
+            raise ValidationError(self.expected)
         try:
             return datetime.fromisoformat(value).astimezone(UTC)
         except (ValueError, OverflowError) as error:

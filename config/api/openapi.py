@@ -24,7 +24,7 @@ _MEANINGS = {
     401: "No valid API key or token.",
     403: "The key lacks the scope.",
     404: "No such object.",
-    406: "Only application/json is given.",
+    406: "Accept names none of the types that are given.",
     409: "The state, funds or limits forbid it.",
     413: "The body is too large.",
     415: "The body is not application/json in UTF-8.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from ledger.api.v2.account_statements import AccountStatementViewSet
 from ledger.api.v2.accounts import AccountViewSet
 from ledger.api.v2.batches import BatchViewSet
 from ledger.api.v2.moves import MoveViewSet
@@ -24,6 +25,9 @@ urlpatterns = [
     path("accounts/<uuid:pk>", AccountViewSet.as_view({"get": "retrieve"}), name="account"),
     path("accounts/<uuid:pk>/balance", AccountViewSet.as_view({"get": "balance"}), name="account-balance"),
     path("accounts/<uuid:pk>/entries", AccountViewSet.as_view({"get": "entries"}), name="account-entries"),
+    path(
+        "accounts/<uuid:pk>/statement", AccountStatementViewSet.as_view({"get": "retrieve"}), name="account-statement"
+    ),
     path("batches", BatchViewSet.as_view({"get": "list"}), name="batches"),
     path("batches/<uuid:pk>", BatchViewSet.as_view({"get": "retrieve"}), name="batch"),
     path("batches/<uuid:pk>/items", BatchViewSet.as_view({"get": "items"}), name="batch-items"),
