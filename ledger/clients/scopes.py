@@ -7,6 +7,8 @@ SCOPES = {
     "accounts:write": "Open accounts.",
     "transactions:read": "See transactions, their history and receipts.",
     "transactions:write": "Move money.",
+    "reconciliations:read": "See reconciliations, with the bookings that they name.",
+    "reconciliations:write": "Compare bank statements with the books.",
     "health:read": "See the state of the service's parts.",
     "metrics:read": "Read the Prometheus metrics.",
 }

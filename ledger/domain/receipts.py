@@ -16,6 +16,7 @@ from config.runtime.ids import CROCKFORD, EPOCH
 
 _VALUES = {character: value for value, character in enumerate(CROCKFORD)} | {"O": 0, "I": 1, "L": 1}
 _FORM = re.compile(r"RCP-([0-9]{8})-([0-9A-Z]{21})([0-9A-Z])", re.ASCII)
+_IN_TEXT = re.compile(r"\bRCP-[0-9]{8}-[0-9A-Z]{22}\b", re.ASCII | re.IGNORECASE)
 _DAY_MS = 86_400_000
 _REST_BITS = 101
 _TAIL_BITS = 74
@@ -77,3 +78,9 @@ def transaction_id_of(code: str) -> UUID | None:
         return None
     tail = rest & ((1 << _TAIL_BITS) - 1)
     return UUID(int=(day * _DAY_MS + ms) << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | tail & ((1 << 62) - 1))
+
+
+def receipt_codes_in(text: str) -> set[str]:
+    """Return the receipt codes that a text names, as they are written properly."""
+    found = (transaction_id_of(match[0]) for match in _IN_TEXT.finditer(text))
+    return {receipt_code(identifier) for identifier in found if identifier is not None}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
+from tqdm import tqdm
 
 from config.runtime import lines
 from config.runtime.errors import DomainError
@@ -51,6 +53,11 @@ def grouped(minor: int, exponent: int) -> str:
     whole, decimals = divmod(abs(minor), 10**exponent)
     fraction = f".{decimals:0{exponent}}" if exponent else ""
     return f"{'-' if minor < 0 else ''}{whole:,}{fraction}"
+
+
+def progress_bar(name: str, *, total: int, unit: str, hidden: bool) -> tqdm[Any]:
+    """Return a bar for people at a terminal."""
+    return tqdm(total=total, desc=name, unit=unit, unit_scale=True, disable=hidden or not sys.stderr.isatty())
 
 
 @contextmanager

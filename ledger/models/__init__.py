@@ -3,6 +3,7 @@ from ledger.models.batches import Batch, BatchItem
 from ledger.models.holds import OpenHold
 from ledger.models.journals import Entry, Journal
 from ledger.models.queue import QueuedPosting
+from ledger.models.reconciliations import Reconciliation, ReconciliationBreak
 from ledger.models.transactions import Transaction, TransactionEvent
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Journal",
     "OpenHold",
     "QueuedPosting",
+    "Reconciliation",
+    "ReconciliationBreak",
     "Transaction",
     "TransactionEvent",
 ]

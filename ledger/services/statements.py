@@ -10,17 +10,24 @@ from itertools import islice
 
 from django.db import IntegrityError
 
-from config.runtime.errors import DomainError
+from config.runtime.errors import DomainError, Invalid
 from ledger.domain.accounts import AccountKind
+from ledger.domain.money import format_amount
 from ledger.errors import StatementMalformed
 from ledger.kinds import KINDS
 from ledger.posting.engine import ROUND_SIZE_MAX
-from ledger.queries.accounts import find_accounts
+from ledger.queries.accounts import exponent_of, find_accounts
 from ledger.services.accounts import Opening, open_accounts
 from ledger.services.transactions import Submission, Submitted, submit_transactions
 from ledger.statements import Bank, MalformedLine, StatementLine
 
 PROBLEMS_SHOWN_MAX = 100
+
+
+class MappingIncomplete(Invalid):
+    """The mapping does not say enough for this."""
+
+    code = "mapping_incomplete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,27 @@ class ImportReport:
             self.problems.append(problem)
 
 
+def check_importable(bank: Bank) -> None:
+    """Refuse a mapping that does not say of each line whose it is and what.
+
+    Raises:
+        MappingIncomplete
+    """
+    mapping = bank.mapping
+    said = {
+        "columns.id": mapping.columns.id,
+        "columns.account": mapping.columns.account,
+        "account_path": mapping.account_path,
+        "currency": mapping.currency,
+        "types": mapping.types or None,
+    }
+    missing = [name for name, value in said.items() if value is None]
+    if missing:
+        raise MappingIncomplete(
+            f"To be imported by {bank.name}, a statement needs {', '.join(missing)} in the mapping."
+        )
+
+
 def find_malformed(lines: Iterable[StatementLine | MalformedLine]) -> ImportReport:
     """Read a statement and book nothing; the report says which lines are malformed."""
     report = ImportReport()
@@ -83,9 +111,9 @@ def import_statement(
 ) -> ImportReport:
     """Book the lines in batches of up to 1,000, each in one commit, and return the report.
 
-    Every line has the idempotency key `{bank}:{its id}`: run again, the import books what is missing and nothing
-    twice, wherever it was broken off. What is malformed or refused is reported and the rest is booked. `after_batch`
-    is called outside of any database transaction, and may raise to stop.
+    Call `check_importable` first. Every line has the idempotency key `{bank}:{its id}`: run again, the import books
+    what is missing and nothing twice, wherever it was broken off. What is malformed or refused is reported and the rest
+    is booked. `after_batch` is called outside of any database transaction, and may raise to stop.
 
     Raises:
         PostingContended: other postings kept a batch from finishing; run it again.
@@ -119,22 +147,23 @@ def _book(
         elif isinstance(result, Submitted) and result.replayed:
             report.already_booked += 1
         else:
-            report.booked[line.type] += 1
+            report.booked[_required(line.type)] += 1
 
 
 def _submission(bank: Bank, line: StatementLine) -> Submission:
-    customer, counter = bank.customer_path(line.account), _counter(bank, line).path
-    debit, credit = (customer, counter) if KINDS[line.type].customer_is_debited else (counter, customer)
+    customer, counter = bank.account_path(_required(line.account)), _counter(bank, line).path
+    debit, credit = (customer, counter) if line.amount_minor < 0 else (counter, customer)
+    currency = _required(bank.mapping.currency)
     return Submission(
-        type=line.type,
+        type=_required(line.type),
         debit_account=debit,
         credit_account=credit,
-        amount=line.amount,
-        currency=bank.currency,
+        amount=format_amount(abs(line.amount_minor), exponent=exponent_of(currency) or 0),
+        currency=currency,
         reference=line.id,
         metadata=dict(line.metadata),
         effective_at=datetime(line.on.year, line.on.month, line.on.day, tzinfo=UTC),
-        idempotency_key=f"{bank.name}:{line.id}",
+        idempotency_key=bank.idempotency_key(_required(line.id)),
         request_hash=line.content_hash,
     )
 
@@ -153,16 +182,22 @@ def _open_missing(client_id: int, bank: Bank, lines: Sequence[StatementLine]) ->
 
 def _customer(bank: Bank, line: StatementLine) -> Opening:
     # Without a floor: what the bank let happen is recorded, overdrafts included.
+    account = _required(line.account)
     return Opening(
-        path=bank.customer_path(line.account),
-        currency=bank.currency,
+        path=bank.account_path(account),
+        currency=_required(bank.mapping.currency),
         kind=AccountKind.LIABILITY,
-        user_id=bank.customer_id(line.account),
+        user_id=bank.customer_id(account),
         floor=None,
     )
 
 
 def _counter(bank: Bank, line: StatementLine) -> Opening:
-    counter = KINDS[line.type].counter
-    assert counter is not None, f"a statement names one account, and {line.type} has no counter account"
-    return Opening(path=f"{counter.prefix}:{bank.currency}", currency=bank.currency, kind=counter.kind)
+    counter, currency = KINDS[_required(line.type)].counter, _required(bank.mapping.currency)
+    assert counter is not None, "a mapping takes no type without a counter account"
+    return Opening(path=f"{counter.prefix}:{currency}", currency=currency, kind=counter.kind)
+
+
+def _required(value: str | None) -> str:
+    assert value is not None, "check_importable lets no mapping through that leaves it out"
+    return value

@@ -10,8 +10,10 @@ GRANT SELECT, INSERT, DELETE ON ledger_openhold TO app;
 GRANT SELECT, INSERT, UPDATE (status, waiting_count, completed_at, next_attempt_at) ON ledger_batch TO app;
 GRANT SELECT, INSERT, UPDATE (body, attempts, transaction_id, error, replayed) ON ledger_batchitem TO app;
 GRANT SELECT, INSERT ON ledger_transactionevent, ledger_journal, ledger_entry TO app;
+GRANT SELECT, INSERT ON ledger_reconciliation, ledger_reconciliationbreak TO app;
 
 GRANT SELECT ON
     ledger_currency, ledger_account, ledger_balance, ledger_transaction, ledger_transactionevent, ledger_journal,
-    ledger_entry, ledger_queuedposting, ledger_openhold, ledger_batch, ledger_batchitem
+    ledger_entry, ledger_queuedposting, ledger_openhold, ledger_batch, ledger_batchitem,
+    ledger_reconciliation, ledger_reconciliationbreak
 TO readonly;

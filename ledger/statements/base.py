@@ -1,147 +1,74 @@
-"""What a bank's statement file is, and how one is read: a line at a time, whatever its size."""
+"""What a bank's statement file is, and what one of its lines says."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from io import BufferedIOBase
-from pathlib import Path
-from typing import NoReturn
+from decimal import Decimal
 
-from ledger.errors import StatementMalformed
-
-LINE_SIZE_MAX_BYTES = 4096
-_GZIP_MAGIC = b"\x1f\x8b"
-_DAMAGES = (EOFError, OSError, zlib.error)
+from ledger.statements.mapping import StatementMapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementLine:
-    """One line, understood: `type` is one of KINDS, `amount` is above zero, in major units.
+    """One line, understood: `amount_minor` is above zero when the balance rises, in the statement's currency.
 
-    `id` and `account` are the bank's own numbers; `balance_minor` is what the bank printed after the line;
-    `content_hash` tells the same line from another one with the same id.
+    `id` and `account` are the bank's own numbers; `balance_minor` is what the bank printed after the line; `type` is
+    one of KINDS; `content_hash` tells the same line from another one with the same id. What the mapping has no column
+    for is None.
     """
 
     number: int
-    id: str
-    account: str
     on: date
-    type: str
-    amount: str
-    balance_minor: int
+    amount_minor: int
     content_hash: bytes
+    id: str | None = None
+    account: str | None = None
+    balance_minor: int | None = None
+    type: str | None = None
+    reference: str | None = None
+    description: str | None = None
+    counterparty: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class MalformedLine:
-    """A line that is not what the bank's format says; `number` counts the file's lines from 1, the header included."""
+    """A line that is not what the mapping says; `number` counts the file's lines from 1, the header included."""
 
     number: int
     reason: str
 
 
 class LineMalformed(ValueError):
-    """Raised by a bank's `parse` with the reason."""
+    """The line is not what the mapping says; says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Bank:
-    """A bank's format. `parse(number, text)` reads one line without its end, or raises LineMalformed.
-
-    `rounding_minor` is how far a printed balance may stand from the sum of its lines by the bank's own rounding.
-    """
+    """A mapping and its name, which is also that of the bank."""
 
     name: str
-    currency: str
-    exponent: int
-    header: str
-    rounding_minor: int
-    parse: Callable[[int, str], StatementLine]
+    mapping: StatementMapping
 
-    def customer_path(self, account: str) -> str:
-        """Return the path of our account that stands for a customer's account at the bank.
+    def account_path(self, account: str) -> str:
+        """Return the path of our account that stands for an account at the bank.
 
-        It names the bank, because the numbers of two banks of one client may be the same, and a path never changes.
+        Of customers' accounts it should name the bank: the numbers of two banks of one client may be the same, and a
+        path never changes.
         """
-        return f"customers:{self.customer_id(account)}:{self.currency}"
+        mapping = self.mapping
+        assert mapping.account_path is not None, "what names no account by its lines is reconciled with a named one"
+        return mapping.account_path.replace("{account}", account).replace("{currency}", mapping.currency or "")
 
     def customer_id(self, account: str) -> str:
         """Return the user id of the customer who has this account at the bank."""
         return f"{self.name}:{account}"
 
+    def idempotency_key(self, line_id: str) -> str:
+        """Return the key that the bank's line of this number is imported with."""
+        return f"{self.name}:{line_id}"
 
-@contextmanager
-def open_statement(path: Path) -> Iterator[tuple[BufferedIOBase, Callable[[], int]]]:
-    """Open a file, plain or gzip by its first bytes; yield its content and how many of the file's bytes are read.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-    with path.open("rb") as file:
-        if file.peek(2)[:2] == _GZIP_MAGIC:
-            with gzip.open(file) as content:
-                yield content, file.tell
-        else:
-            yield file, file.tell
-
-
-def read_statement(bank: Bank, content: BufferedIOBase) -> Iterator[StatementLine | MalformedLine]:
-    """Check the header now, and return the lines, read as they are asked for; empty ones are passed over.
-
-    A file that is damaged ends with a malformed line.
-
-    Raises:
-        StatementMalformed: the first line is not the bank's header.
-    """
-    try:
-        header = _text(content.readline(LINE_SIZE_MAX_BYTES))
-    except (LineMalformed, *_DAMAGES):
-        header = ""
-    if header != bank.header:
-        raise StatementMalformed(f"This is no statement of {bank.name}: its first line is not that bank's header.")
-    return _lines(bank, content)
-
-
-def _lines(bank: Bank, content: BufferedIOBase) -> Iterator[StatementLine | MalformedLine]:
-    number = 1
-    try:
-        while raw := content.readline(LINE_SIZE_MAX_BYTES + 1):
-            number += 1
-            line = _line(bank, number, raw, content)
-            if line is not None:
-                yield line
-    except _DAMAGES as error:
-        yield MalformedLine(number + 1, f"the file is damaged from here on ({error})")
-
-
-def _line(bank: Bank, number: int, raw: bytes, content: BufferedIOBase) -> StatementLine | MalformedLine | None:
-    try:
-        if len(raw) > LINE_SIZE_MAX_BYTES:
-            _pass_over(raw, content)
-        text = _text(raw)
-        return bank.parse(number, text) if text else None
-    except LineMalformed as malformed:
-        return MalformedLine(number, str(malformed))
-
-
-def _text(raw: bytes) -> str:
-    text = raw.removesuffix(b"\n").removesuffix(b"\r")
-    try:
-        decoded = text.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise LineMalformed("it is not ASCII") from error
-    if decoded and not decoded.isprintable():
-        raise LineMalformed("it holds a control character")
-    return decoded
-
-
-def _pass_over(raw: bytes, content: BufferedIOBase) -> NoReturn:
-    while raw and not raw.endswith(b"\n"):
-        raw = content.readline(LINE_SIZE_MAX_BYTES)
-    raise LineMalformed(f"it is longer than {LINE_SIZE_MAX_BYTES} bytes")
+    def rounding_minor(self, exponent: int) -> int:
+        """Return how far a printed balance may stand from the sum of its lines, in minor units."""
+        return int(Decimal(self.mapping.rounding).scaleb(exponent))

@@ -48,6 +48,9 @@ OPERATIONS = [
     ("POST", "/v2/transactions/{id}/reverse", "transactions:write"),
     ("POST", "/v2/batches/{id}/retry", "transactions:write"),
     ("POST", "/v2/batches/{id}/reverse", "transactions:write"),
+    ("GET", "/v2/reconciliations", "reconciliations:read"),
+    ("POST", "/v2/reconciliations", "reconciliations:write"),
+    ("GET", "/v2/reconciliations/{id}", "reconciliations:read"),
     ("GET", "/v2/receipts/RCP-20261121-0ECGYS6XK1J9JC6DR23KP3", "transactions:read"),
     ("GET", "/v2/receipts/RCP-20261121-0ECGYS6XK1J9JC6DR23KP3/transaction", "transactions:read"),
 ]

@@ -41,6 +41,8 @@ APP = {
     "ledger_journal": "INSERT, SELECT",
     "ledger_openhold": "DELETE, INSERT, SELECT",
     "ledger_queuedposting": "DELETE, INSERT, SELECT, UPDATE (next_attempt_at)",
+    "ledger_reconciliation": "INSERT, SELECT",
+    "ledger_reconciliationbreak": "INSERT, SELECT",
     "ledger_transaction": "INSERT, SELECT, "
     "UPDATE (attempts, booked_minor, completed_at, error_code, reversed_minor, status, version)",
     "ledger_transactionevent": "INSERT, SELECT",
@@ -62,6 +64,8 @@ READONLY = {
     "ledger_journal": "SELECT",
     "ledger_openhold": "SELECT",
     "ledger_queuedposting": "SELECT",
+    "ledger_reconciliation": "SELECT",
+    "ledger_reconciliationbreak": "SELECT",
     "ledger_transaction": "SELECT",
     "ledger_transactionevent": "SELECT",
 }

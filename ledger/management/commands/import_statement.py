@@ -13,35 +13,44 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from tqdm import tqdm
 
 from config.runtime.clock import now
 from ledger.clients.services import find_or_create_client
-from ledger.management.statements import StatementCommand, reading
-from ledger.services.statements import PROBLEMS_SHOWN_MAX, ImportReport, find_malformed, import_statement
-from ledger.statements import BANKS, Bank
-from ledger.statements.base import open_statement, read_statement
+from ledger.management.mappings import add_mapping, bank_of, currency_of
+from ledger.management.reporting import ReportCommand, progress_bar
+from ledger.services.statements import (
+    PROBLEMS_SHOWN_MAX,
+    ImportReport,
+    check_importable,
+    find_malformed,
+    import_statement,
+)
+from ledger.statements.files import open_statement
+from ledger.statements.reader import read_statement
 
 _ACTOR = "command:import_statement"
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-class Command(StatementCommand):
+class Command(ReportCommand):
     help = (
         "Books every line of a bank's statement as a transaction of a client, opening the accounts it names. Run "
         "again it books nothing twice. Exits with 1 when a line is malformed or refused."
     )
-    client_help = "whose books; a new name makes a client"
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
+        parser.add_argument("file", type=Path, help="the bank's file, plain or gzip")
+        add_mapping(parser)
+        parser.add_argument("--client", required=True, help="whose books; a new name makes a client")
         parser.add_argument("--strict", action="store_true", help="book nothing if any line is malformed")
 
     def report(self, options: Mapping[str, Any]) -> None:
         begun = time.perf_counter()
         try:
-            with reading(options["file"]):
-                result = _import(options)
+            result = _import(options)
+        except OSError as error:
+            raise CommandError(f"{options['file']} cannot be read: {error.strerror or error}.") from error
         except KeyboardInterrupt:
             self.stderr.write("Interrupted. What is booked stands; run it again to book the rest.")
             sys.exit(_INTERRUPTED)
@@ -67,22 +76,26 @@ class Command(StatementCommand):
         left_off = result.malformed + result.refused - len(result.problems)
         if left_off:
             self.stdout.write(f"… and {left_off:,} more (the first {PROBLEMS_SHOWN_MAX} are shown)")
-        file, client = shlex.quote(str(options["file"])), shlex.quote(options["client"])
-        self.stdout.write(f"next: manage.py reconcile_statement {file} --bank {options['bank']} --client {client}")
+        file, mapping, client = (shlex.quote(str(options[name])) for name in ("file", "mapping", "client"))
+        self.stdout.write(f"next: manage.py reconcile_statement {file} --mapping {mapping} --client {client}")
 
 
 def _import(options: Mapping[str, Any]) -> ImportReport:
-    bank: Bank = BANKS[options["bank"]]
+    bank = bank_of(options["mapping"])
+    check_importable(bank)
+    currency, exponent = currency_of(bank)
     with open_statement(options["file"]) as (content, bytes_read):
-        lines = read_statement(bank, content)
+        lines = read_statement(bank, content, currency=currency, exponent=exponent)
         if options["strict"]:
             checked = find_malformed(lines)
             if not checked.is_clean:
                 return checked
             content.seek(0)
-            lines = read_statement(bank, content)
+            lines = read_statement(bank, content, currency=currency, exponent=exponent)
         client = find_or_create_client(name=options["client"], actor=_ACTOR)
-        with _stop_between_batches() as stop_if_asked, _progress_bar(options["file"], hidden=options["json"]) as bar:
+        file: Path = options["file"]
+        bar = progress_bar(file.name, total=file.stat().st_size, unit="B", hidden=options["json"])
+        with _stop_between_batches() as stop_if_asked, bar:
 
             def after_batch(report: ImportReport) -> None:
                 bar.update(bytes_read() - bar.n)
@@ -115,20 +128,10 @@ def _stop_between_batches() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _progress_bar(file: Path, *, hidden: bool) -> tqdm[Any]:
-    return tqdm(
-        total=file.stat().st_size,
-        desc=file.name,
-        unit="B",
-        unit_scale=True,
-        disable=hidden or not sys.stderr.isatty(),
-    )
-
-
 def _as_json(result: ImportReport, options: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     return {
         "client": options["client"],
-        "bank": options["bank"],
+        "bank": Path(options["mapping"]).stem,
         "lines": result.lines,
         "booked": result.booked.total(),
         "types": dict(sorted(result.booked.items())),
