@@ -8,6 +8,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,39 +27,61 @@ from config.runtime.clock import now  # noqa: E402
 from config.runtime.ids import first_at  # noqa: E402
 from ledger.clients.models import Client  # noqa: E402
 from ledger.models import Account, Balance  # noqa: E402
-from ledger.queries.accounts import balance_at  # noqa: E402
+from ledger.queries.accounts import accounts_below, accounts_of  # noqa: E402
+from ledger.queries.balances import balance_at, trial_balance  # noqa: E402
 from ledger.queries.transactions import entries_of, transactions_for  # noqa: E402
 
 ROWS = 2_000_000
 PAGE = PageQuery(binding="benchmark", limit=50)
 SOME_DEPTHS = (0, 100_000, 1_000_000, 1_999_000)
+SOME_ENTRIES = (1, 500_000, 999_999)
+
+
+Cases = dict[str, Callable[[], Any]]
 
 
 def main(repetitions: int) -> None:
     client_id = Client.objects.get(name=CLIENT).pk
-    account = Account.objects.get(client_id=client_id, path=wallet(0))
-    cases: dict[str, Callable[[], Any]] = {}
+    for case, read in (_pages_at_depth(client_id) | _balances_then(client_id)).items():
+        print(json.dumps({"read": case} | _explained(read, repetitions)), flush=True)
+
+
+def _pages_at_depth(client_id: int) -> Cases:
+    cases: Cases = {}
     for name, user in (("all transactions", None), ("a busy user's feed", "00000"), ("a quiet user's feed", "quiet")):
         for depth in SOME_DEPTHS:
             scopes = [scope.filter(id__lt=_id_at(depth)) for scope in transactions_for(client_id, user)]
             cases[f"{name}, after {depth:,}"] = _page(scopes)
+    account = Account.objects.get(client_id=client_id, path=wallet(0))
     for depth in (0, 100_000, 999_000):
         entries = entries_of(account).filter(account_version__lt=1_000_001 - depth)
         cases[f"entries of an account, after {depth:,}"] = _page([entries], field="account_version")
-    row = Balance.objects.select_related("account__currency").get(account=account)
-    for n in (1, 500_000, 999_999):
-        cases[f"balance at entry {n:,} of 1,000,000"] = _balance(row, _moment(n))
-    for case, read in cases.items():
-        print(json.dumps({"read": case} | _explained(read, repetitions)), flush=True)
+    for depth in (0, 9_000):
+        below = accounts_below(accounts_of(client_id).filter(path__gte=wallet(depth)), "users")
+        cases[f"accounts of a part of the chart, after {depth:,}"] = _page(below, field="path", descending=False)
+    return cases
 
 
-def _page(scopes: list[QuerySet[Any]], field: str = "id") -> Callable[[], Any]:
+def _balances_then(client_id: int) -> Cases:
+    cases: Cases = {}
+    rows = Balance.objects.select_related("account__currency")
+    busy, imported = (rows.get(account__client=client_id, account__path=wallet(number)) for number in (0, 1))
+    for n in SOME_ENTRIES:
+        cases[f"balance at entry {n:,} of 1,000,000"] = _balance(busy, at=_moment(n))
+        cases[f"by effective time, entry {n:,}, 1 % back-dated"] = _balance(busy, effective_at=_moment(n))
+        cases[f"by effective time, entry {n:,}, all back-dated"] = _balance(imported, effective_at=_moment(n))
+    for name, at in (("now", None), ("then", _moment(1_000_000))):
+        cases[f"trial balance of 10,000 accounts, {name}"] = partial(trial_balance, client_id, at, now=now())
+    return cases
+
+
+def _page(scopes: list[QuerySet[Any]], field: str = "id", *, descending: bool = True) -> Callable[[], Any]:
     """A cursor says where the page begins: for the database that is this very condition."""
-    return lambda: page_of(scopes, PAGE, field=field)
+    return partial(page_of, scopes, PAGE, field=field, descending=descending)
 
 
-def _balance(row: Balance, at: datetime) -> Callable[[], Any]:
-    return lambda: balance_at(row, at, now=now())
+def _balance(row: Balance, *, at: datetime | None = None, effective_at: datetime | None = None) -> Callable[[], Any]:
+    return partial(balance_at, row, at, effective_at=effective_at, now=now())
 
 
 def _moment(n: int) -> datetime:

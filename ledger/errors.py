@@ -171,6 +171,66 @@ class AccountClosed(DomainError):
     kind, code = Kind.CONFLICT, "account_closed"
 
 
+class AccountAlreadyFrozen(DomainError):
+    """The account refuses this side of bookings already."""
+
+    kind, code = Kind.CONFLICT, "account_already_frozen"
+
+
+class AccountNotFrozen(DomainError):
+    """The account does not refuse this side of bookings."""
+
+    kind, code = Kind.CONFLICT, "account_not_frozen"
+
+
+class AccountAlreadyClosed(DomainError):
+    """The account is closed already."""
+
+    kind, code = Kind.CONFLICT, "account_already_closed"
+
+
+class AccountAlreadyOpen(DomainError):
+    """The account is not closed."""
+
+    kind, code = Kind.CONFLICT, "account_already_open"
+
+
+class AccountNotEmpty(DomainError):
+    """There is money on the account, or a debt: only an account that stands at zero is closed."""
+
+    kind, code = Kind.CONFLICT, "account_not_empty"
+
+
+class AccountHasHolds(DomainError):
+    """Money is held on the account, or is held for it elsewhere: capture or void it first."""
+
+    kind, code = Kind.CONFLICT, "account_has_holds"
+
+
+class LimitsMissing(Invalid):
+    """Neither a floor nor a ceiling is given."""
+
+    code = "limits_missing"
+
+
+class LimitsUnchanged(DomainError):
+    """These are the limits that the account has."""
+
+    kind, code = Kind.CONFLICT, "limits_unchanged"
+
+
+class FloorAboveAvailable(DomainError):
+    """The account has less available than the floor would leave there."""
+
+    kind, code = Kind.CONFLICT, "floor_above_available"
+
+
+class CeilingBelowBalance(DomainError):
+    """There is more on the account than the ceiling would let in, held money that may still come included."""
+
+    kind, code = Kind.CONFLICT, "ceiling_below_balance"
+
+
 class BalanceTooLarge(DomainError):
     """The sum of an account's bookings would need more than 38 digits."""
 

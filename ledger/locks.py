@@ -216,7 +216,6 @@ def bound_waits() -> None:
 
 def lock_balance(account_id: int) -> None:
     """Lock one account, so that no posting runs between reading and changing its state."""
-    bound_waits()
     with raw_cursor() as cursor:
         cursor.execute(LOCK_BALANCES, [numbers([account_id])])
 

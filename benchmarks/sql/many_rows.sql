@@ -1,5 +1,7 @@
 -- Two million transactions of a year, half of them of one busy user (00000) and sixty of a quiet one, and a million
--- entries of the busy user's account. Written past the guards: this database is for reading and thrown away.
+-- entries of the busy user's account, every hundredth of which took effect ten days before it was booked. A million entries
+-- of another account (00001), which were all booked after the year's end, as an import does. Written past the guards: this
+-- database is for reading and thrown away.
 ALTER TABLE ledger_transaction DISABLE TRIGGER USER;
 ALTER TABLE ledger_journal DISABLE TRIGGER USER;
 ALTER TABLE ledger_entry DISABLE TRIGGER USER;
@@ -40,10 +42,11 @@ ORDER BY n;
 INSERT INTO ledger_journal (id, client_id, transaction_id, external_ref, kind, entry_count, effective_at, posted_at)
 SELECT
     pg_temp.uuid7(n, '111'), (SELECT client_id FROM wallet WHERE number = 0), pg_temp.uuid7(n, '000'),
-    'RCP-20250101-' || lpad(n::text, 22, '0'), 'post', 2, pg_temp.moment(n), pg_temp.moment(n)
+    'RCP-20250101-' || lpad(n::text, 22, '0'), 'post', 2,
+    pg_temp.moment(n) - CASE WHEN n % 100 = 0 THEN interval '10 days' ELSE interval '0 days' END, pg_temp.moment(n)
 FROM generate_series(1, 1000000) n;
 
-DELETE FROM ledger_entry WHERE account_id = (SELECT id FROM wallet WHERE number = 0);
+DELETE FROM ledger_entry WHERE account_id IN (SELECT id FROM wallet WHERE number IN (0, 1));
 INSERT INTO ledger_entry (
     journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after, posted_at
 )
@@ -51,6 +54,24 @@ SELECT
     pg_temp.uuid7(n, '111'), 1, (SELECT id FROM wallet WHERE number = 0), 'USD', 'posted', -100, n, n * -100, 0,
     pg_temp.moment(n)
 FROM generate_series(1, 1000000) n;
+INSERT INTO ledger_entry (
+    journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after, posted_at
+)
+SELECT
+    pg_temp.uuid7(n, '222'), 1, (SELECT id FROM wallet WHERE number = 1), 'USD', 'posted', -100, n, n * -100, 0,
+    pg_temp.moment(2000000) + n * interval '1 ms'
+FROM generate_series(1, 1000000) n;
+INSERT INTO ledger_timeshift (account_id, begins_at, account_version, ends_at, layer, amount_minor)
+SELECT w.id, pg_temp.moment(n) - interval '10 days', n, pg_temp.moment(n), 'posted', -100
+FROM generate_series(100, 1000000, 100) n, wallet w
+WHERE w.number = 0
+UNION ALL
+SELECT w.id, pg_temp.moment(n), n, pg_temp.moment(2000000) + n * interval '1 ms', 'posted', -100
+FROM generate_series(1, 1000000) n, wallet w
+WHERE w.number = 1;
 UPDATE ledger_balance
-SET version = 1000000, posted_credits = 100000000, posted_debits = 0
-WHERE account_id = (SELECT id FROM wallet WHERE number = 0);
+SET version = 1000000, posted_credits = 100000000, posted_debits = 0,
+    last_posted_at = (
+        SELECT posted_at FROM ledger_entry e WHERE e.account_id = ledger_balance.account_id AND account_version = 1000000
+    )
+WHERE account_id IN (SELECT id FROM wallet WHERE number IN (0, 1));

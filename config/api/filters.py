@@ -152,6 +152,19 @@ def parse_flag(parameters: QueryDict, name: str) -> bool:
     return text == "true"
 
 
+def parse_moment(parameters: QueryDict, name: str) -> datetime | None:
+    """Return the moment that a parameter names, in UTC; without it, None.
+
+    Raises:
+        ParametersRefused: it is no moment, or has no offset.
+    """
+    try:
+        moment: datetime | None = MomentField(required=False).clean(parameters.get(name))
+    except ValidationError as error:
+        raise ParametersRefused(errors=(FieldError(name, "parameter_invalid", error.messages[0]),)) from error
+    return moment
+
+
 def _oddities(name: str, values: list[str], known: Collection[str]) -> Iterator[FieldError]:
     code = None
     if name not in known:

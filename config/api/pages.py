@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -94,7 +95,7 @@ class _Position:
 
 # The four marks of a cursor: (backward, inclusive).
 _MARKS = {"a": (False, False), "f": (False, True), "b": (True, False), "u": (True, True)}
-_PAYLOAD = re.compile(r"(?P<mark>[afbu])(?P<value>[0-9a-f-]{1,40})\.(?P<list>[0-9a-f]{16})")
+_PAYLOAD = re.compile(r"(?P<mark>[afbu])(?P<value>[\w=-]+)\.(?P<list>[0-9a-f]{16})", re.ASCII)
 _signer = Signer(sep="~", salt="config.api.pages")
 
 
@@ -107,7 +108,7 @@ def page_of(
     descending: bool = True,
     window: int = WINDOW,
 ) -> Page[M]:
-    """Return one page of `scope`, ordered by its unique column `field` (uuid or integer) that an index serves.
+    """Return one page of `scope`, ordered by its unique column `field` (uuid, integer or ASCII) that an index serves.
 
     Several disjoint scopes, each with an index of its own, are merged. `narrow` adds the filters that no index serves:
     then at most `window` rows of a scope are looked at, and a short or even empty page with a cursor means that there
@@ -192,14 +193,15 @@ def _read(cursor: str, list_digest: str) -> _Position:
     if payload["list"] != list_digest:
         raise CursorMismatch
     backward, inclusive = _MARKS[payload["mark"]]
-    return _Position(payload["value"], backward=backward, inclusive=inclusive)
+    return _Position(urlsafe_b64decode(payload["value"]).decode(), backward=backward, inclusive=inclusive)
 
 
 def _write(position: _Position | None, list_digest: str) -> str | None:
     if position is None:
         return None
     mark = next(mark for mark, kind in _MARKS.items() if kind == (position.backward, position.inclusive))
-    return _signer.sign(f"{mark}{position.value}.{list_digest}")
+    value = urlsafe_b64encode(position.value.encode()).decode()  # a column's text may hold what a URL gives a meaning
+    return _signer.sign(f"{mark}{value}.{list_digest}")
 
 
 def _text(value: Any) -> str:

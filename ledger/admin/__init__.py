@@ -1,4 +1,4 @@
-"""The back office of the books: accounts, transactions and journals, to read."""
+"""The back office of the books: accounts, to freeze, close and limit; transactions and journals, to read."""
 
 from django.contrib import admin
 

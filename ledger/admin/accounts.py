@@ -13,9 +13,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from config.api.backoffice.admins import ReadOnlyAdmin
 from config.api.backoffice.filters import ChoiceFilter
 from config.api.backoffice.shown import NOTHING, badge, json_block, moment
+from ledger.admin.account_changes import AccountChangesAdmin
 from ledger.admin.lines import lines_of
 from ledger.clients.admin.filters import ClientFilter, is_client_chosen
 from ledger.domain.accounts import AccountKind, AccountStatus, Frozen
@@ -40,7 +40,7 @@ class FrozenFilter(ChoiceFilter):
 
 
 @admin.register(Account)
-class AccountAdmin(ReadOnlyAdmin):
+class AccountAdmin(AccountChangesAdmin):
     """Where money stands. The lists follow the public id, which has an index within the client."""
 
     keyset = "public_id"
@@ -79,6 +79,7 @@ class AccountAdmin(ReadOnlyAdmin):
             "line_count": newest,
             "older": top - LINES_PER_PAGE if top > LINES_PER_PAGE else None,
             "newer": min(top + LINES_PER_PAGE, newest) if top < newest else None,
+            "possible": _possible(row) if self.has_state_permission(request) else (),
         }
 
     @admin.display(description="posted")
@@ -112,6 +113,15 @@ class AccountAdmin(ReadOnlyAdmin):
     @admin.display(description="metadata")
     def details(self, row: Account) -> SafeString:
         return json_block(row.metadata)
+
+
+def _possible(row: Account) -> tuple[str, ...]:
+    """Return the actions that the account's state allows."""
+    if row.status == AccountStatus.CLOSED:
+        return ("reopen",)
+    freezes = ("freeze",) if row.frozen != Frozen.BOTH else ()
+    thaws = ("unfreeze",) if row.frozen != Frozen.NONE else ()
+    return (*freezes, *thaws, "limits", "close")
 
 
 def _amount(row: Account, minor: int) -> str:

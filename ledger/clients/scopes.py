@@ -4,7 +4,7 @@ from __future__ import annotations
 
 SCOPES = {
     "accounts:read": "See accounts, their balances and entries.",
-    "accounts:write": "Open accounts.",
+    "accounts:write": "Open accounts, freeze and close them, change their limits.",
     "transactions:read": "See transactions, their history and receipts.",
     "transactions:write": "Move money.",
     "reconciliations:read": "See reconciliations, with the bookings that they name.",

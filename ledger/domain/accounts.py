@@ -41,6 +41,18 @@ class Frozen(StrEnum):
     CREDITS = "credits"
     BOTH = "both"
 
+    def with_sides(self, sides: Frozen) -> Frozen:
+        """Return what is frozen once `sides` are frozen as well."""
+        return _BY_BITS[_BY_BITS.index(self) | _BY_BITS.index(sides)]
+
+    def without_sides(self, sides: Frozen) -> Frozen:
+        """Return what stays frozen once `sides` are let go."""
+        return _BY_BITS[_BY_BITS.index(self) & ~_BY_BITS.index(sides)]
+
+
+# A bit a side: debits are 1, credits are 2.
+_BY_BITS = (Frozen.NONE, Frozen.DEBITS, Frozen.CREDITS, Frozen.BOTH)
+
 
 @dataclass(frozen=True, slots=True)
 class AccountRef:

@@ -153,9 +153,56 @@ class AccountShape(Struct, frozen=True, kw_only=True):
 
 
 class BalanceAtShape(BalanceShape, frozen=True, kw_only=True):
-    """A balance as it was booked at a moment; `version` counts the entries until then."""
+    """A balance as it was booked at a moment, `version` counts the entries until then.
+
+    With `effective_at` only those of them that took effect by that moment are in it.
+    """
 
     account: AccountName
     currency: str
     at: str
+    effective_at: str | None
     version: int
+
+
+class ChangeShape(Struct, frozen=True):
+    """What a field of an account was, and what it became."""
+
+    before: str | None
+    after: str | None
+
+
+class AccountChangeShape(Struct, frozen=True, kw_only=True):
+    """A change of an account: which of `status`, `frozen`, `floor` and `ceiling` moved, by whom and why."""
+
+    type: str
+    changes: dict[str, ChangeShape]
+    actor: str
+    reason: str
+    request_id: str
+    at: str
+
+
+class KindTotalsShape(Struct, frozen=True, kw_only=True):
+    """The accounts of one kind: the sum of the balances that are debits, and of those that are credits."""
+
+    kind: str
+    debit: str
+    credit: str
+
+
+class CurrencyTotalsShape(Struct, frozen=True, kw_only=True):
+    """The accounts of one currency, by kind and in all; `balanced` when debits and credits are equal."""
+
+    currency: str
+    kinds: list[KindTotalsShape]
+    debit: str
+    credit: str
+    balanced: bool
+
+
+class TrialBalanceShape(Struct, frozen=True, kw_only=True):
+    """What all accounts of a client stood at, as booked at a moment."""
+
+    at: str
+    currencies: list[CurrencyTotalsShape]

@@ -1,7 +1,7 @@
 from ledger.models.accounts import Account, Balance, Currency
 from ledger.models.batches import Batch, BatchItem
 from ledger.models.holds import OpenHold
-from ledger.models.journals import Entry, Journal
+from ledger.models.journals import Entry, Journal, TimeShift
 from ledger.models.queue import QueuedPosting
 from ledger.models.reconciliations import Reconciliation, ReconciliationBreak
 from ledger.models.transactions import Transaction, TransactionEvent
@@ -18,6 +18,7 @@ __all__ = [
     "QueuedPosting",
     "Reconciliation",
     "ReconciliationBreak",
+    "TimeShift",
     "Transaction",
     "TransactionEvent",
 ]

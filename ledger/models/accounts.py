@@ -119,6 +119,12 @@ class Balance(models.Model):
         return held
 
     @property
+    def coming_minor(self) -> int:
+        """What open holds may still bring, on the account's normal side."""
+        coming: int = self.pending_credits if self.sign < 0 else self.pending_debits
+        return coming
+
+    @property
     def available_minor(self) -> int:
         """What can be spent: booked less held."""
         return self.posted_minor - self.held_minor

@@ -68,3 +68,20 @@ class Entry(models.Model):
             models.CheckConstraint(name="entry_not_zero", condition=~models.Q(amount_minor=0)),
             models.CheckConstraint(name="entry_layer_known", condition=models.Q(layer__in=list(Layer))),
         ]
+
+
+class TimeShift(models.Model):
+    """An entry that took effect long before or after it was booked, and what it changes between the two.
+
+    From `begins_at` until before `ends_at` the account's sum by effective time is `amount_minor` more than that by
+    booking time. Kept by the guard on entry alone (ledger/sql/journal.sql), for entries whose two times are more than
+    ten seconds apart; the others are few at any moment.
+    """
+
+    pk = models.CompositePrimaryKey("account_id", "begins_at", "account_version")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_constraint=False, db_index=False)
+    begins_at = models.DateTimeField()
+    account_version = models.BigIntegerField()
+    ends_at = models.DateTimeField()
+    layer = models.CharField(max_length=6)
+    amount_minor = MinorUnitsField()

@@ -26,8 +26,8 @@ from ledger.errors import StatementInFuture, StatementRangeEmpty, StatementTooLo
 from ledger.locks import settled_at
 from ledger.models import Balance
 from ledger.queries.accounts import accounts_by_id
+from ledger.queries.balances import SUMS_AT
 
-SUMS_AT = sql_file("ledger/queries", "sums_at")
 LINES = sql_file("ledger/queries", "account_statement_lines")
 DEBIT, CREDIT = Side.DEBIT.value, Side.CREDIT.value
 # When the first line was booked that a statement has no room for.

@@ -1,13 +1,11 @@
-"""Reads of accounts and balances, and the memory of what never changes about an account."""
+"""Reads of accounts, and the memory of what never changes about an account."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import QuerySet
 
 from config.runtime.arrays import numbers, texts, uuids
@@ -15,9 +13,10 @@ from config.runtime.clock import rfc3339
 from config.runtime.database import raw_cursor
 from config.runtime.errors import NotFound
 from config.runtime.sql import sql_file
+from ledger.clients.models import AuditEntry
 from ledger.domain.accounts import AccountRef
 from ledger.domain.money import format_amount
-from ledger.domain.shapes import AccountShape, BalanceAtShape, BalanceShape, account_name
+from ledger.domain.shapes import AccountChangeShape, AccountShape, BalanceShape, ChangeShape
 from ledger.models import Account, Balance, Currency
 
 FIND = sql_file("ledger/queries", "find_accounts")
@@ -107,6 +106,15 @@ def accounts_of(client_id: int, *, path: str | None = None, user_id: str | None 
     return rows
 
 
+def accounts_below(rows: QuerySet[Account], prefix: str) -> list[QuerySet[Account]]:
+    """Return those of `rows` whose path begins with the segments of `prefix`, each part a range of the index of paths.
+
+    Between the account `users:alice` and the accounts below it others may stand, such as `users:alice-2`.
+    """
+    below = rows.filter(path__gt=f"{prefix}:", path__lt=f"{prefix};")  # in ASCII `;` is next to `:`
+    return [rows.filter(path=prefix), below]
+
+
 def get_account(client_id: int, public_id: UUID) -> Balance:
     """Return a client's account as its balance row, with the account at hand.
 
@@ -136,13 +144,14 @@ def account_shape(row: Balance) -> AccountShape:
         frozen=account.frozen,
         floor=None if row.floor is None else format_amount(row.floor, exponent=exponent),
         ceiling=None if row.ceiling is None else format_amount(row.ceiling, exponent=exponent),
-        balance=_balance_shape(row.posted_minor, row.held_minor, exponent),
+        balance=balance_shape(row.posted_minor, row.held_minor, exponent),
         metadata=account.metadata,
         created_at=rfc3339(account.created_at),
     )
 
 
-def _balance_shape(posted: int, held: int, exponent: int) -> BalanceShape:
+def balance_shape(posted: int, held: int, exponent: int) -> BalanceShape:
+    """Return sums on an account's normal side as the API shows them."""
     return BalanceShape(
         posted=format_amount(posted, exponent=exponent),
         held=format_amount(held, exponent=exponent),
@@ -150,34 +159,18 @@ def _balance_shape(posted: int, held: int, exponent: int) -> BalanceShape:
     )
 
 
-def balance_at(row: Balance, at: datetime | None, *, now: datetime) -> BalanceAtShape:
-    """Return an account's balance as it was booked at a moment (the present when `at` is None).
+def changes_of(account: Account) -> QuerySet[AuditEntry]:
+    """Return what was done to an account, and why; `id` orders it."""
+    return AuditEntry.objects.filter(object_type=Account._meta.label_lower, object_id=str(account.pk))  # noqa: SLF001
 
-    What was held then is read from the pending sum of the last entry: an account's pending debits and credits at a
-    past moment are known only as their difference, so a past `held` is that difference on the side that lowers.
-    """
-    account, exponent = row.account, row.account.currency.exponent
-    if at is None:
-        version, posted, held = row.version, row.posted_minor, row.held_minor
-    else:
-        version, posted, held = _sums_at(row, at)
-    shape = _balance_shape(posted, held, exponent)
-    return BalanceAtShape(
-        posted=shape.posted,
-        held=shape.held,
-        available=shape.available,
-        account=account_name(account),
-        currency=account.currency_id,
-        at=rfc3339(at or now),
-        version=version,
+
+def change_shape(row: AuditEntry) -> AccountChangeShape:
+    """Return a change of an account as its API shows it."""
+    return AccountChangeShape(
+        type=row.action,
+        changes={name: ChangeShape(moved["before"], moved["after"]) for name, moved in row.detail.items()},
+        actor=row.actor,
+        reason=row.reason,
+        request_id=row.request_id,
+        at=rfc3339(row.at),
     )
-
-
-def _sums_at(row: Balance, at: datetime) -> tuple[int, int, int]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql_file("ledger/queries", "sums_at"), {"account_id": row.account_id, "at": at})
-        found = cursor.fetchone()
-    if found is None:
-        return 0, 0, 0
-    version, posted_after, pending_after = found
-    return version, row.sign * int(posted_after), max(0, -row.sign * int(pending_after))

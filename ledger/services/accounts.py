@@ -1,4 +1,4 @@
-"""Open accounts, and freeze them."""
+"""Open accounts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from psycopg import errors as pg
 
 from config.runtime.database import raw_cursor
 from config.runtime.tracing import outgoing_headers
-from ledger.clients.services import record_audit
-from ledger.domain.accounts import AccountKind, Frozen, is_path
+from ledger.domain.accounts import AccountKind, is_path
 from ledger.domain.money import AmountInvalid, parse_limit
 from ledger.domain.shapes import AccountShape
 from ledger.errors import (
@@ -28,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.events.outbox import Happened, record_events
 from ledger.events.types import EventType
-from ledger.locks import bound_waits, lock_balance
+from ledger.locks import bound_waits
 from ledger.models import Account, Balance
 from ledger.queries.accounts import account_shape, exponent_of, get_account
 from ledger.services.idempotency import Claim, keep_key, take_key
@@ -98,29 +97,37 @@ def open_accounts(*, client_id: int, openings: Sequence[Opening]) -> int:
         return len(_insert(sorted(new, key=lambda row: row.account.path))) if new else 0
 
 
-def freeze_account(*, client_id: int, account_id: UUID, sides: Frozen, actor: str, reason: str) -> None:
-    """Refuse debits, credits, both or (Frozen.NONE) neither from the next posting on.
+def limit_minor(pointer: str, text: str | None, exponent: int) -> int | None:
+    """Return a floor or ceiling in minor units, None for none.
 
     Raises:
-        NotFound: the client has no such account.
+        Invalid: it is no amount of that currency.
     """
-    happened = EventType.ACCOUNT_UNFROZEN if sides is Frozen.NONE else EventType.ACCOUNT_FROZEN
-    row = get_account(client_id, account_id)
-    with transaction.atomic(durable=True):
-        # Postings read the state after they have locked the balance: behind the same lock it changes between two.
-        lock_balance(row.account_id)
-        row = get_account(client_id, account_id)  # a posting may have been first: the event tells what stands now
-        if Account.objects.filter(pk=row.account_id).exclude(frozen=sides).update(frozen=sides):
-            record_audit(
-                client_id=client_id,
-                actor=actor,
-                action=happened.value,
-                subject=row.account,
-                reason=reason,
-                detail={"sides": sides.value},
-            )
-            row.account.frozen = sides.value
-            _record(happened, [row])
+    if text is None:
+        return None
+    try:
+        return parse_limit(text, exponent=exponent)
+    except AmountInvalid as error:
+        raise AMOUNT_REFUSALS[error.code].at(pointer, detail=str(error)) from error
+
+
+def tell(event_type: EventType, rows: Sequence[Balance]) -> None:
+    """Record an event about each account, as it stands now. Call inside a database transaction, after the locks."""
+    trace = outgoing_headers().get("traceparent", "")
+    with raw_cursor() as cursor:
+        record_events(
+            cursor,
+            [
+                Happened(
+                    row.account.client_id,
+                    event_type,
+                    row.account.public_id,
+                    msgspec.json.encode(account_shape(row)).decode(),
+                    trace,
+                )
+                for row in rows
+            ],
+        )
 
 
 def _row(client_id: int, opening: Opening) -> Balance:
@@ -131,8 +138,8 @@ def _row(client_id: int, opening: Opening) -> Balance:
         raise CurrencyUnknown.at("/currency", detail=f"There is no currency {opening.currency!r}.")
     kind = AccountKind(opening.kind)
     default_floor = 0 if kind is AccountKind.LIABILITY and opening.user_id is not None else None
-    floor = _limit("/floor", opening.floor, default_floor, exponent)
-    ceiling = _limit("/ceiling", opening.ceiling, None, exponent)
+    floor = default_floor if opening.floor == DEFAULT else limit_minor("/floor", opening.floor, exponent)
+    ceiling = None if opening.ceiling == DEFAULT else limit_minor("/ceiling", opening.ceiling, exponent)
     _check_limits(floor, ceiling)
     account = Account(
         client_id=client_id,
@@ -143,15 +150,6 @@ def _row(client_id: int, opening: Opening) -> Balance:
         metadata=opening.metadata,
     )
     return Balance(account=account, sign=1 if kind.is_debit_normal else -1, floor=floor, ceiling=ceiling)
-
-
-def _limit(pointer: str, text: str | None, default: int | None, exponent: int) -> int | None:
-    if text is None or text == DEFAULT:
-        return default if text == DEFAULT else None
-    try:
-        return parse_limit(text, exponent=exponent)
-    except AmountInvalid as error:
-        raise AMOUNT_REFUSALS[error.code].at(pointer, detail=str(error)) from error
 
 
 def _check_limits(floor: int | None, ceiling: int | None) -> None:
@@ -173,26 +171,8 @@ def _insert(rows: Sequence[Balance]) -> list[Balance]:
         .filter(pk__in=[row.account_id for row in rows])
         .order_by("pk")
     )
-    _record(EventType.ACCOUNT_OPENED, loaded)
+    tell(EventType.ACCOUNT_OPENED, loaded)
     return loaded
-
-
-def _record(event_type: EventType, rows: Sequence[Balance]) -> None:
-    trace = outgoing_headers().get("traceparent", "")
-    with raw_cursor() as cursor:
-        record_events(
-            cursor,
-            [
-                Happened(
-                    row.account.client_id,
-                    event_type,
-                    row.account.public_id,
-                    msgspec.json.encode(account_shape(row)).decode(),
-                    trace,
-                )
-                for row in rows
-            ],
-        )
 
 
 def _named(error: IntegrityError, opening: Opening) -> Exception:

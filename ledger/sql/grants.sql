@@ -1,5 +1,5 @@
 -- Role app: the books are insert-only; of a balance it sets the limits, of an account and a transaction what may move.
-GRANT SELECT ON ledger_currency TO app;
+GRANT SELECT ON ledger_currency, ledger_timeshift TO app;
 GRANT SELECT, INSERT, UPDATE (status, frozen, metadata) ON ledger_account TO app;
 GRANT SELECT, INSERT, UPDATE (floor, ceiling) ON ledger_balance TO app;
 GRANT SELECT, INSERT, UPDATE (
@@ -14,6 +14,6 @@ GRANT SELECT, INSERT ON ledger_reconciliation, ledger_reconciliationbreak TO app
 
 GRANT SELECT ON
     ledger_currency, ledger_account, ledger_balance, ledger_transaction, ledger_transactionevent, ledger_journal,
-    ledger_entry, ledger_queuedposting, ledger_openhold, ledger_batch, ledger_batchitem,
+    ledger_entry, ledger_timeshift, ledger_queuedposting, ledger_openhold, ledger_batch, ledger_batchitem,
     ledger_reconciliation, ledger_reconciliationbreak
 TO readonly;

@@ -35,7 +35,8 @@ END $$;
 -- is right for every size, a join that scans is not.
 
 -- New lines make whole journals that sum to zero per currency and layer, on accounts of their client and currency;
--- they are added to the balances here and nowhere else, and must continue each account's chain of versions.
+-- they are added to the balances here and nowhere else, and must continue each account's chain of versions. Those that
+-- take effect at another time than now are kept a second time, for balances by effective time.
 CREATE FUNCTION ledger_entry_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -63,6 +64,7 @@ BEGIN
             j.kind = 'hold' AS holds,
             n.posted_at = j.posted_at AND (n.layer = 'posted' OR j.kind NOT IN ('post', 'reversal')) AS fits_journal,
             a.client_id = j.client_id AND a.currency_id = n.currency_id AS fits_account,
+            j.effective_at,
             lead(n.account_version) OVER chain AS next_version,
             lead(n.posted_after - CASE n.layer WHEN 'posted' THEN n.amount_minor ELSE 0 END) OVER chain AS next_posted,
             lead(n.pending_after - CASE n.layer WHEN 'held' THEN n.amount_minor ELSE 0 END) OVER chain AS next_pending,
@@ -110,6 +112,13 @@ BEGIN
             AND d.posted_after = b.posted_debits - b.posted_credits
             AND d.pending_after = b.pending_debits - b.pending_credits
             AS continues
+    ),
+    shifted AS (
+        INSERT INTO ledger_timeshift (account_id, begins_at, account_version, ends_at, layer, amount_minor)
+        SELECT account_id, least(effective_at, posted_at), account_version, greatest(effective_at, posted_at), layer,
+            CASE WHEN effective_at < posted_at THEN amount_minor ELSE -amount_minor END
+        FROM line
+        WHERE effective_at NOT BETWEEN posted_at - interval '10 seconds' AND posted_at + interval '10 seconds'
     )
     SELECT
         (
@@ -145,6 +154,8 @@ CREATE TRIGGER journal_guard AFTER INSERT ON ledger_journal
 CREATE TRIGGER entry_guard AFTER INSERT ON ledger_entry
     REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION ledger_entry_guard();
 CREATE TRIGGER journal_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_journal
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER time_shift_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_timeshift
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER entry_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entry
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

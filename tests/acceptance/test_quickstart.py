@@ -29,6 +29,11 @@ def test_every_block_of_the_quickstart_works_as_it_stands(bank: Tenant, server: 
     assert '"code":"insufficient_funds"' in printed
     assert '"captured":"3.00"' in printed
     assert '"type":"reversal"' in printed
+    assert '"frozen":"debits"' in printed
+    assert '"floor":"-10.00","ceiling":"1000.00"' in printed
+    assert '"code":"account_not_empty"' in printed
+    assert '"changes":{"frozen":{"before":"debits","after":"none"}},' in printed
+    assert printed.count('"balanced":true') == 4  # dollars and euros, now and before the first booking
     assert re.search(r"^ch_[0-9A-Z]{8}_[0-9A-Z]{32}$", printed, flags=re.MULTILINE)
 
 

@@ -36,7 +36,7 @@ checks.negative_data_rejection.expected-statuses = [207, 400, 401, 403, 404, 409
 
 
 def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path) -> None:
-    alice, bob = bank.person("alice", holding="50.00"), bank.person("bob")
+    alice, bob, dora = bank.person("alice", holding="50.00"), bank.person("bob"), bank.person("dora", holding="1.00")
     moved = bank.move(alice.path, bob.path, "1.00").transaction
     transfer = {"type": "transfer", "debit_account": alice.path, "credit_account": bob.path, "currency": "USD"}
     sent = {"mode": "partial", "items": [transfer | {"amount": "1.00"}]}
@@ -44,10 +44,13 @@ def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path
     reconciliation = {"account": alice.path, "mapping": "iso_signed", "content": line}
     reconciled = bank.post("/v2/reconciliations", reconciliation).json()["id"]
     batch = bank.post("/v2/transactions/batch", sent).json()["id"]
+    why = {"reason": "order 17"}
     examples = {
         "/v2/accounts": {"path": "users:carol:USD", "kind": "liability", "currency": "USD"},
         "/v2/transactions": transfer | {"amount": "2.00"},
-        "/v2/accounts/{id}": str(alice.id),
+        "/v2/accounts/{id}": str(dora.id),
+        **{f"/v2/accounts/{{id}}/{change}": why for change in ("freeze", "unfreeze", "close", "reopen")},
+        "/v2/accounts/{id}/limits": why | {"floor": "-5.00"},
         "/v2/transactions/batch": {"mode": "atomic", "items": [transfer | {"amount": "1.00"}]},
         "/v2/transactions/{id}": str(moved.id),
         "/v2/transactions/{id}/capture": {"amount": "0.10"},

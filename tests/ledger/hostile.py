@@ -31,6 +31,7 @@ TABLES = {
     "events_outboxevent": f"id > %(events_after)s AND {OF_CLIENT}",  # found by the index that there is
     "ledger_balance": OF_ACCOUNT,
     "ledger_entry": OF_ACCOUNT,
+    "ledger_timeshift": OF_ACCOUNT,
     "ledger_transactionevent": OF_TRANSACTION,
 }
 SUMS = "SELECT posted_debits, posted_credits, pending_debits, pending_credits, version FROM ledger_balance"

@@ -23,13 +23,17 @@ def amount_text(minor: int, currency: str) -> str:
 
 @dataclass
 class Box:
-    """One account: what went in on each side, and what it refuses."""
+    """One account: what went in on each side, and what it refuses.
+
+    What changes it answers "changed", or why not.
+    """
 
     kind: str
     currency: str = "USD"
     floor: int | None = None
     ceiling: int | None = None
-    frozen: str = "none"
+    frozen: set[str] = field(default_factory=set)
+    is_closed: bool = False
     debits: int = 0
     credits: int = 0
     bookings: int = 0
@@ -40,7 +44,9 @@ class Box:
         return difference if self.kind in DEBIT_NORMAL else -difference
 
     def objection(self, side: str, amount: int) -> str | None:
-        if self.frozen in {f"{side}s", "both"}:
+        if self.is_closed:
+            return "account_closed"
+        if f"{side}s" in self.frozen:
             return "account_frozen"
         rises = (side == "debit") == (self.kind in DEBIT_NORMAL)
         after = self.balance + amount if rises else self.balance - amount
@@ -49,6 +55,42 @@ class Box:
         if not rises and self.floor is not None and after < self.floor:
             return "insufficient_funds"
         return None
+
+    def freeze(self, sides: set[str]) -> str:
+        if self.is_closed or sides <= self.frozen:
+            return "account_closed" if self.is_closed else "account_already_frozen"
+        self.frozen |= sides
+        return "changed"
+
+    def unfreeze(self, sides: set[str]) -> str:
+        if self.is_closed or not sides & self.frozen:
+            return "account_closed" if self.is_closed else "account_not_frozen"
+        self.frozen -= sides
+        return "changed"
+
+    def close(self) -> str:
+        if self.is_closed or self.balance:
+            return "account_already_closed" if self.is_closed else "account_not_empty"
+        self.is_closed = True
+        return "changed"
+
+    def reopen(self) -> str:
+        if not self.is_closed:
+            return "account_already_open"
+        self.is_closed = False
+        return "changed"
+
+    def limit(self, floor: int | None, ceiling: int | None) -> str:
+        if self.is_closed:
+            return "account_closed"
+        if floor is not None and floor > self.balance:
+            return "floor_above_available"
+        if ceiling is not None and ceiling < self.balance:
+            return "ceiling_below_balance"
+        if (self.floor, self.ceiling) == (floor, ceiling):
+            return "limits_unchanged"
+        self.floor, self.ceiling = floor, ceiling
+        return "changed"
 
 
 @dataclass(frozen=True)

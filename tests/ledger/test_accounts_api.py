@@ -9,10 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from config.runtime.clock import now, rfc3339
-from ledger.domain.accounts import Frozen
 from ledger.events.models import OutboxEvent
 from ledger.models import Entry
-from ledger.services.accounts import Opening, freeze_account, open_accounts
+from ledger.services.accounts import Opening, open_accounts
 from tests.people import Tenant
 
 CAROL = {"path": "users:carol:USD", "currency": "USD", "kind": "liability", "user_id": "carol"}
@@ -162,15 +161,6 @@ def test_a_balance_is_known_at_every_moment(bank: Tenant) -> None:
     assert (shown["at"], shown["version"], shown["posted"]) == ("2025-12-31T22:00:00.000000Z", 0, "0.00")
     assert bank.get(f"{url}?at=0999-01-01T00:00:00Z").json()["at"] == "0999-01-01T00:00:00.000000Z"
     assert bank.get(f"{url}?at={rfc3339(now() + timedelta(days=1))}").json()["posted"] == "45.00"
-
-
-def test_a_freeze_is_shown_told_and_written_down_once(bank: Tenant) -> None:
-    alice = bank.person("alice")
-    for sides in (Frozen.BOTH, Frozen.BOTH, Frozen.NONE):
-        freeze_account(client_id=bank.client.pk, account_id=alice.id, sides=sides, actor="staff:root", reason="order")
-    assert bank.get(f"/v2/accounts/{alice.id}").json()["frozen"] == "none"
-    told = OutboxEvent.objects.filter(client_id=bank.client.pk, key=alice.id).order_by("id")
-    assert [event.type for event in told] == ["account.opened", "account.frozen", "account.unfrozen"]
 
 
 def test_accounts_opened_together_are_opened_once(bank: Tenant) -> None:

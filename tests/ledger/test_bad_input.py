@@ -11,7 +11,7 @@ import pytest
 
 from ledger.domain.accounts import Frozen
 from ledger.models import Account, Entry, Journal, Transaction, TransactionEvent
-from ledger.services.accounts import freeze_account
+from ledger.services.account_changes import freeze_account
 from tests.people import URL, Tenant, body
 
 NOWHERE = "01a00000-0000-7000-8000-000000000000"

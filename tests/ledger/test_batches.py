@@ -19,7 +19,7 @@ from ledger.events.models import OutboxEvent
 from ledger.models import Batch, BatchItem, Entry, Transaction
 from ledger.posting import engine
 from ledger.queries.invariants import verify
-from ledger.services.accounts import freeze_account
+from ledger.services.account_changes import freeze_account
 from tests.ledger.locks import in_thread, locked
 from tests.ledger.reference import offences
 from tests.ledger.test_refused_rounds import database_refuses

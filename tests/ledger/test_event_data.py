@@ -106,8 +106,11 @@ def test_a_failed_transaction_is_told_as_it_is_answered_without_entries(people: 
 
 def test_types_keep_their_names() -> None:
     assert sorted(EventType) == [
+        "account.closed",
         "account.frozen",
+        "account.limits_changed",
         "account.opened",
+        "account.reopened",
         "account.unfrozen",
         "transaction.captured",
         "transaction.completed",

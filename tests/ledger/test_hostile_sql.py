@@ -372,7 +372,13 @@ def test_what_an_outcome_says_stays_as_long_as_the_status(books: Books, which: s
 @pytest.mark.parametrize("verb", ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}", "TRUNCATE {0} CASCADE"])
 @pytest.mark.parametrize("table", TABLES)
 def test_nobody_rewrites_the_books_not_even_their_owner(books: Books, table: str, verb: str) -> None:
-    column = {"ledger_balance": "floor", "ledger_entry": "line", "ledger_account": "frozen"}.get(table, "id")
+    columns = {
+        "ledger_balance": "floor",
+        "ledger_entry": "line",
+        "ledger_account": "frozen",
+        "ledger_timeshift": "layer",
+    }
+    column = columns.get(table, "id")
     stays = verb.startswith("UPDATE") and table in {"ledger_account", "ledger_balance", "ledger_transaction"}
     if not stays:
         with refused(books, NOT_NOW, user="owner") as owner:

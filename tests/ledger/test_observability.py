@@ -20,7 +20,7 @@ from ledger.models import Journal
 from ledger.posting.engine import post
 from ledger.posting.intents import Intent
 from ledger.queries.accounts import find_accounts
-from ledger.services.accounts import freeze_account
+from ledger.services.account_changes import freeze_account, unfreeze_account
 from tests.people import URL, Tenant, body
 
 REQUEST = "order-0815"
@@ -148,7 +148,7 @@ def test_the_outbox_row_of_an_account_carries_the_trace_of_who_opened_or_froze_i
     account = bank.post("/v2/accounts", opening, traceparent=TRACEPARENT).json()
     with span("support", kind="internal", carrier={"traceparent": TRACEPARENT}):
         freeze_account(client_id=bank.client.pk, account_id=account["id"], sides=Frozen.BOTH, actor="staff", reason="-")
-    freeze_account(client_id=bank.client.pk, account_id=account["id"], sides=Frozen.NONE, actor="staff", reason="-")
+    unfreeze_account(client_id=bank.client.pk, account_id=account["id"], actor="staff", reason="-")
 
     assert traces(bank, key=account["id"]) == [
         ("account.opened", TRACEPARENT),

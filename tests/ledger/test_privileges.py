@@ -43,6 +43,7 @@ APP = {
     "ledger_queuedposting": "DELETE, INSERT, SELECT, UPDATE (next_attempt_at)",
     "ledger_reconciliation": "INSERT, SELECT",
     "ledger_reconciliationbreak": "INSERT, SELECT",
+    "ledger_timeshift": "SELECT",
     "ledger_transaction": "INSERT, SELECT, "
     "UPDATE (attempts, booked_minor, completed_at, error_code, reversed_minor, status, version)",
     "ledger_transactionevent": "INSERT, SELECT",
@@ -66,6 +67,7 @@ READONLY = {
     "ledger_queuedposting": "SELECT",
     "ledger_reconciliation": "SELECT",
     "ledger_reconciliationbreak": "SELECT",
+    "ledger_timeshift": "SELECT",
     "ledger_transaction": "SELECT",
     "ledger_transactionevent": "SELECT",
 }

@@ -21,7 +21,7 @@ from ledger.events.models import OutboxEvent
 from ledger.models import Balance, Entry, Transaction
 from ledger.posting import engine
 from ledger.queries.invariants import verify
-from ledger.services.accounts import freeze_account
+from ledger.services.account_changes import freeze_account, unfreeze_account
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, lock_modes, locked, waiting_for_locks
 from tests.ledger.reference import offences
@@ -138,26 +138,25 @@ def test_after_a_freeze_has_returned_nothing_is_booked_until_it_ends(bank: Tenan
             failed = bank.move(alice.path, bob.path, "0.01").transaction.error
             outcomes.append(failed.code if failed else "completed")
 
-    def freeze(sides: Frozen) -> None:
-        freeze_account(client_id=bank.client.pk, account_id=alice.id, sides=sides, actor="staff:root", reason="race")
+    asked: Any = {"client_id": bank.client.pk, "account_id": alice.id, "actor": "staff:root", "reason": "race"}
 
     def told_of_more(code: str) -> bool:
         seen = outcomes.count(code)
         return wait_until(lambda: outcomes.count(code) >= seen + 8, timeout_s=5, every_s=0.001)
 
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(in_thread, spend) for _ in range(4)]
+        spending = [pool.submit(in_thread, spend) for _ in range(4)]
         try:
             for _ in range(5):
                 assert told_of_more("completed")
-                freeze(Frozen.DEBITS)
+                freeze_account(sides=Frozen.DEBITS, **asked)
                 booked = Entry.objects.filter(account__public_id=alice.id).count()
                 assert told_of_more("account_frozen")
                 assert Entry.objects.filter(account__public_id=alice.id).count() == booked
-                freeze(Frozen.NONE)
+                unfreeze_account(**asked)
         finally:
             over = True
-        for one in asked:
+        for one in spending:
             one.result()
 
     assert set(outcomes) == {"completed", "account_frozen"}

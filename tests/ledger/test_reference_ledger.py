@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -13,13 +14,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from config.runtime.errors import DomainError
 from ledger.domain.accounts import Frozen
 from ledger.models import Balance
-from ledger.services.accounts import freeze_account
+from ledger.services.account_changes import (
+    change_limits,
+    close_account,
+    freeze_account,
+    reopen_account,
+    unfreeze_account,
+)
 from tests.ledger.reference import Ask, Box, Reference, amount_text, offences
 from tests.people import Tenant
 
 KINDS = st.sampled_from(["asset", "liability", "equity", "income", "expense"])
 # Round amounts and limits, so that balances often end exactly at a limit.
 AMOUNTS = st.sampled_from([1, 50, 100, 100, 150, 250, 400])
+SIDES = st.sampled_from([Frozen.DEBITS, Frozen.CREDITS, Frozen.BOTH])
+LIMITS = st.sampled_from([None, 0, -150, 150, 400])
 ASKS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), AMOUNTS, st.integers(0, 60)), min_size=1, max_size=12)
 # A failure is shown as it was found: to make it smaller could take minutes.
 SETTINGS = settings(
@@ -58,9 +67,21 @@ def outcome(result: Any) -> tuple[str, bool]:
     return failed.code if failed else result.transaction.status, result.replayed
 
 
+def limit_text(limit: int | None, currency: str) -> str | None:
+    return None if limit is None else f"{'-' * (limit < 0)}{amount_text(abs(limit), currency)}"
+
+
 def sums_of(tenant: Tenant) -> dict[str, tuple[int, int, int]]:
     rows = Balance.objects.filter(account__client=tenant.client).select_related("account")
     return {row.account.path: (row.posted_debits, row.posted_credits, row.version) for row in rows}
+
+
+def changed(change: Callable[..., Any], **asked: Any) -> str:
+    try:
+        change(**asked)
+    except DomainError as refusal:
+        return refusal.code
+    return "changed"
 
 
 class Twins(RuleBasedStateMachine):
@@ -81,10 +102,7 @@ class Twins(RuleBasedStateMachine):
     )
     def open(self, kind: str, currency: str, floor: int | None, ceiling: int | None) -> None:
         path = f"box:{len(self.reference.boxes)}"
-        limits = [
-            None if limit is None else f"{'-' * (limit < 0)}{amount_text(abs(limit), currency)}"
-            for limit in (floor, ceiling)
-        ]
+        limits = [limit_text(limit, currency) for limit in (floor, ceiling)]
         opened = self.tenant.open(path, kind=kind, currency=currency, floor=limits[0], ceiling=limits[1])
         self.reference.boxes[path] = Box(kind, currency, floor, ceiling)
         self.ids[path] = opened.id
@@ -94,13 +112,29 @@ class Twins(RuleBasedStateMachine):
         asks = [ask(self.reference, one) for one in drawn]
         assert submit(self.tenant, self.reference, asks) == [self.reference.submit(one) for one in asks]
 
-    @rule(which=st.integers(0, 7), sides=st.sampled_from(Frozen))
-    def freeze(self, which: int, sides: Frozen) -> None:
+    @rule(which=st.integers(0, 7), sides=SIDES, thaws=st.booleans())
+    def freeze(self, which: int, sides: Frozen, thaws: bool) -> None:
+        box, asked = self.box(which)
+        meant = {"debits", "credits"} if sides is Frozen.BOTH else {sides.value}
+        expected = box.unfreeze(meant) if thaws else box.freeze(meant)
+        assert changed(unfreeze_account if thaws else freeze_account, sides=sides, **asked) == expected
+
+    @rule(which=st.integers(0, 7), reopens=st.booleans())
+    def close(self, which: int, reopens: bool) -> None:
+        box, asked = self.box(which)
+        expected = box.reopen() if reopens else box.close()
+        assert changed(reopen_account if reopens else close_account, **asked) == expected
+
+    @rule(which=st.integers(0, 7), floor=LIMITS, ceiling=LIMITS)
+    def limit(self, which: int, floor: int | None, ceiling: int | None) -> None:
+        box, asked = self.box(which)
+        limits = {"floor": limit_text(floor, box.currency), "ceiling": limit_text(ceiling, box.currency)}
+        assert changed(change_limits, **limits, **asked) == box.limit(floor, ceiling)
+
+    def box(self, which: int) -> tuple[Box, dict[str, Any]]:
         path = list(self.ids)[which % len(self.ids)]
-        freeze_account(
-            client_id=self.tenant.client.pk, account_id=self.ids[path], sides=sides, actor="test", reason="a test"
-        )
-        self.reference.boxes[path].frozen = sides.value
+        asked = {"client_id": self.tenant.client.pk, "account_id": self.ids[path], "actor": "test", "reason": "a test"}
+        return self.reference.boxes[path], asked
 
     @invariant()
     def balances_agree(self) -> None:

@@ -11,7 +11,7 @@ from ledger.domain.accounts import Frozen
 from ledger.events.models import OutboxEvent
 from ledger.models import Transaction
 from ledger.queries.invariants import verify
-from ledger.services.accounts import freeze_account
+from ledger.services.account_changes import freeze_account
 from tests.ledger.locks import in_thread
 from tests.ledger.test_holds import URL, asked, capture, held, refusal
 from tests.people import Tenant

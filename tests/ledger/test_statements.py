@@ -28,7 +28,8 @@ from ledger.kinds import KINDS
 from ledger.models import Account, Transaction
 from ledger.queries.accounts import find_account
 from ledger.queries.reconciliation import Closing, Dates, compare
-from ledger.services.accounts import Opening, freeze_account, open_account
+from ledger.services.account_changes import freeze_account
+from ledger.services.accounts import Opening, open_account
 from ledger.services.statements import import_statement
 from ledger.statements import BANKS, Bank, MalformedLine, StatementLine
 from ledger.statements.files import LINE_SIZE_MAX_BYTES, open_statement

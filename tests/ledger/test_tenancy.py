@@ -43,7 +43,9 @@ MISSING = {
         "/v2/accounts/{account}",
         "/v2/accounts/{account}/balance",
         "/v2/accounts/{account}/balance?at=2026-01-01T00:00:00Z",
+        "/v2/accounts/{account}/balance?effective_at=2026-01-01T00:00:00Z",
         "/v2/accounts/{account}/entries",
+        "/v2/accounts/{account}/history",
         "/v2/transactions/{transaction}",
         "/v2/transactions/{transaction}/history",
         "/v2/transactions/{transaction}/status",
@@ -88,6 +90,7 @@ def test_no_list_shows_another_clients_rows(bank: Tenant, theirs: dict[str, Any]
     "query",
     [
         "accounts?path={path}",
+        "accounts?path_prefix=users:mallory",
         "accounts?user_id=mallory",
         "transactions?account={account}",
         "transactions?account={path}",

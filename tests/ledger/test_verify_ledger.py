@@ -108,14 +108,14 @@ CORRUPTIONS = {
         UPDATE ledger_journal SET posted_at = posted_at - interval '1 day' WHERE id = {JOURNAL};
         UPDATE ledger_entry SET posted_at = posted_at - interval '1 day' WHERE journal_id = {JOURNAL}
         """,
-        {"versions_chained"},
+        {"versions_chained", "time_shifts_kept"},
     ),
     "a line is dated back alone": (
         f"""
         UPDATE ledger_entry SET posted_at = posted_at - interval '1 day'
         WHERE account_id = {CASH} AND account_version = 1
         """,
-        {"entries_at_home"},
+        {"entries_at_home", "time_shifts_kept"},
     ),
     "a balance falls below its floor": (
         f"""
@@ -130,6 +130,21 @@ CORRUPTIONS = {
         UPDATE ledger_balance SET ceiling = posted_credits - posted_debits - 1 WHERE account_id = {ALICE}
         """,
         {"limits_respected", "constraints_in_place"},
+    ),
+    "an account is closed over its money": (
+        f"UPDATE ledger_account SET status = 'closed' WHERE id = {ALICE}",
+        {"closed_accounts_empty"},
+    ),
+    "a journal takes effect an hour earlier": (
+        f"UPDATE ledger_journal SET effective_at = effective_at - interval '1 hour' WHERE id = {JOURNAL}",
+        {"time_shifts_kept"},
+    ),
+    "a time shift is made up": (
+        f"""
+        INSERT INTO ledger_timeshift (account_id, begins_at, account_version, ends_at, layer, amount_minor)
+        VALUES ({ALICE}, now() - interval '1 day', 1, now(), 'posted', 100)
+        """,
+        {"time_shifts_kept"},
     ),
     "money is held by nobody": (
         f"UPDATE ledger_balance SET pending_debits = 5 WHERE account_id = {ALICE}",
@@ -242,6 +257,18 @@ CORRUPTIONS = {
         "DELETE FROM events_outboxevent WHERE type = 'account.opened' AND data::json ->> 'path' = 'cash:USD'",
         {"outbox_accounts"},
     ),
+    "a freeze was never told": (
+        "DELETE FROM events_outboxevent WHERE type = 'account.frozen'",
+        {"outbox_accounts"},
+    ),
+    "a closing is told that never was": (
+        """
+        INSERT INTO events_outboxevent (event_id, client_id, type, key, data)
+        SELECT gen_random_uuid(), client_id, 'account.closed', key, data FROM events_outboxevent
+        WHERE type = 'account.frozen'
+        """,
+        {"outbox_accounts"},
+    ),
     "a guard is off": ("ALTER TABLE clients_auditentry DISABLE TRIGGER audit_entry_append_only", {"guards_in_place"}),
     "a guard is gone": ("DROP TRIGGER entry_guard ON ledger_entry", {"guards_in_place"}),
     "a guard looks away": (
@@ -261,6 +288,7 @@ CORRUPTIONS = {
         {"constraints_in_place"},
     ),
     "app may update lines": ("GRANT UPDATE ON ledger_entry TO app", {"privileges_narrow"}),
+    "app may make up time shifts": ("GRANT INSERT ON ledger_timeshift TO app", {"privileges_narrow"}),
     "app may raise a balance": ("GRANT UPDATE (posted_credits) ON ledger_balance TO app", {"privileges_narrow"}),
     "everybody may delete journals": ("GRANT DELETE ON ledger_journal TO PUBLIC", {"privileges_narrow"}),
     "app may empty a partition": (

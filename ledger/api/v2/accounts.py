@@ -6,7 +6,6 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from django.core.exceptions import ValidationError
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,18 +13,18 @@ from rest_framework.viewsets import ViewSet
 
 from config.api.answers import posted
 from config.api.decoding import decode
-from config.api.filters import MomentField, ParametersRefused, refuse_odd_parameters
+from config.api.filters import parse_moment, refuse_odd_parameters
 from config.api.openapi import page_of as page_schema
 from config.api.pages import PARAMETERS, Page, PageQuery, page_of
 from config.api.principal import principal_of
 from config.runtime.clock import now
-from config.runtime.errors import FieldError
 from ledger.api.v2.bodies import AccountIn, LimitText, check_metadata
 from ledger.api.v2.claims import claim_of
 from ledger.api.v2.filters import AccountFilters
 from ledger.domain.shapes import AccountShape, BalanceAtShape, EntryShape
 from ledger.models import Entry
-from ledger.queries.accounts import account_shape, accounts_of, balance_at, get_account
+from ledger.queries.accounts import account_shape, get_account
+from ledger.queries.balances import balance_at
 from ledger.queries.transactions import entries_of, entry_shape
 from ledger.services.accounts import DEFAULT, OPERATION, Opening, open_account
 
@@ -67,13 +66,15 @@ class AccountViewSet(ViewSet):
         headers = posted(f"/v2/accounts/{opened.account.id}", replayed=opened.replayed)
         return Response(opened.account, status=201, headers=headers)
 
-    @extend_schema(responses=page_schema(AccountShape), summary="List accounts, newest first")
+    @extend_schema(responses=page_schema(AccountShape), summary="List accounts")
     def list(self, request: Request) -> Response:
+        """List accounts, newest first; with `path_prefix` those of a part of the chart, in the order of their paths."""
         filters = AccountFilters.read(request.query_params)
-        client_id, chosen = principal_of(request).client_id, filters.data
-        scope = accounts_of(client_id, path=chosen.get("path"), user_id=chosen.get("user_id"))
         page = page_of(
-            scope, PageQuery.of(request, filters=filters.canonical), narrow=filters.narrow, field="public_id"
+            filters.scopes(principal_of(request).client_id),
+            PageQuery.of(request, filters=filters.canonical),
+            narrow=filters.narrow,
+            **filters.order,
         )
         return Response(page.answer(lambda account: account_shape(account.balance)))
 
@@ -83,14 +84,20 @@ class AccountViewSet(ViewSet):
         return Response(account_shape(get_account(principal_of(request).client_id, pk)))
 
     @extend_schema(
-        parameters=[OpenApiParameter("at", datetime, description="As booked at this moment; without: now.")],
+        parameters=[
+            OpenApiParameter("at", datetime, description="As booked at this moment; without: now."),
+            OpenApiParameter("effective_at", datetime, description="Of that, what took effect by this moment."),
+        ],
         responses=BalanceAtShape,
-        summary="An account's balance, now or as booked at a moment",
+        summary="An account's balance, now or as it was booked or took effect",
     )
     def balance(self, request: Request, pk: UUID) -> Response:
-        refuse_odd_parameters(request.query_params, known=("at",))
-        at = _moment(request.query_params.get("at"))
-        return Response(balance_at(get_account(principal_of(request).client_id, pk), at, now=now()))
+        """Answer what was booked by `at` and took effect by `effective_at`: what was known then of how it stood."""
+        parameters = request.query_params
+        refuse_odd_parameters(parameters, known=("at", "effective_at"))
+        at, effective_at = parse_moment(parameters, "at"), parse_moment(parameters, "effective_at")
+        row = get_account(principal_of(request).client_id, pk)
+        return Response(balance_at(row, at, effective_at=effective_at, now=now()))
 
     @extend_schema(responses=page_schema(EntryShape), summary="An account's entries, newest first")
     def entries(self, request: Request, pk: UUID) -> Response:
@@ -102,11 +109,3 @@ class AccountViewSet(ViewSet):
 
 def _limit(given: LimitText) -> str | None:
     return DEFAULT if given is msgspec.UNSET else given
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        moment: datetime | None = MomentField(required=False).clean(text)
-    except ValidationError as error:
-        raise ParametersRefused(errors=(FieldError("at", "parameter_invalid", error.messages[0]),)) from error
-    return moment

@@ -53,6 +53,25 @@ class AccountIn(Body, frozen=True, kw_only=True):
     metadata: Metadata = msgspec.field(default_factory=dict)
 
 
+class ChangeIn(Body, frozen=True, kw_only=True):
+    """Why an account is to change; the reason stands in its history."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
+
+
+class SidesIn(ChangeIn, frozen=True, kw_only=True):
+    """Which bookings are meant."""
+
+    sides: Literal["debits", "credits", "both"] = "both"
+
+
+class LimitsIn(ChangeIn, frozen=True, kw_only=True):
+    """The limits that are to change: a floor may stand below zero, null takes the limit away."""
+
+    floor: LimitText = msgspec.UNSET
+    ceiling: LimitText = msgspec.UNSET
+
+
 class TransactionIn(Body, frozen=True, kw_only=True):
     """Money to move: it debits one account and credits another of the same currency."""
 

@@ -14,12 +14,12 @@ from django.db.models.functions import Cast, Power
 
 from config.api.filters import ChoicesFilter, MomentFilter, StrictFilterSet
 from config.runtime.ids import first_at
-from ledger.domain.accounts import AccountKind, AccountStatus
+from ledger.domain.accounts import PATH, AccountKind, AccountStatus, is_path
 from ledger.domain.money import AmountInvalid, parse_amount
 from ledger.domain.states import Status
 from ledger.kinds import KINDS
 from ledger.models import Account, Transaction
-from ledger.queries.accounts import find_account
+from ledger.queries.accounts import accounts_below, accounts_of, find_account
 from ledger.queries.transactions import touching, transactions_for
 
 EXPONENT_MAX = 18
@@ -111,11 +111,37 @@ class TransactionFilters(StrictFilterSet):
         return rows
 
 
+class _PathField(forms.CharField):
+    """A whole path, or the first segments of one."""
+
+    openapi: ClassVar = {"type": "string", "pattern": f"^{PATH.pattern}$"}
+
+    def to_python(self, value: Any) -> Any:
+        if value and not is_path(value):
+            raise ValidationError("Segments of a path, joined by colons, such as users:alice.")
+        return value
+
+
+class PathFilter(django_filters.Filter):
+    """A part of the chart of accounts, by whole segments."""
+
+    field_class = _PathField
+
+
 class AccountFilters(StrictFilterSet):
-    """The filters of GET /v2/accounts; `path` and `user_id` choose the index and are read by the view."""
+    """The filters of GET /v2/accounts.
+
+    `path` and `path_prefix` have an index, and so has `user_id`, which serves without a prefix: they cut the scope. The
+    others are looked for inside it.
+    """
 
     path = django_filters.CharFilter(max_length=255, method="_elsewhere")
-    user_id = django_filters.CharFilter(max_length=64, method="_elsewhere")
+    path_prefix = PathFilter(
+        max_length=255,
+        method="_elsewhere",
+        help_text="Whole segments: users:alice means users:alice and users:alice:USD, and not users:alice2:USD.",
+    )
+    user_id = django_filters.CharFilter(max_length=64, method="_of_user")
     currency = django_filters.CharFilter(field_name="currency_id", max_length=16)
     kind = django_filters.ChoiceFilter(choices=[(kind.value, kind.value) for kind in AccountKind])
     status = django_filters.ChoiceFilter(choices=[(status.value, status.value) for status in AccountStatus])
@@ -123,6 +149,21 @@ class AccountFilters(StrictFilterSet):
     class Meta:
         model = Account
         fields: list[str] = []
+
+    def scopes(self, client_id: int) -> list[QuerySet[Account]]:
+        """Return the indexed rows to look through."""
+        chosen = self.data
+        if "path_prefix" not in chosen:
+            return [accounts_of(client_id, path=chosen.get("path"), user_id=chosen.get("user_id"))]
+        return accounts_below(accounts_of(client_id, path=chosen.get("path")), chosen["path_prefix"])
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """Return how pages are ordered: as the index of the scopes is."""
+        return {"field": "path", "descending": False} if "path_prefix" in self.data else {"field": "public_id"}
+
+    def _of_user(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(user_id=value) if "path_prefix" in self.data else rows
 
     def _elsewhere(self, rows: QuerySet[Any], _name: str, _value: str) -> QuerySet[Any]:
         return rows

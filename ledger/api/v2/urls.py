@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from ledger.api.v2.account_changes import AccountChangeViewSet
 from ledger.api.v2.account_statements import AccountStatementViewSet
 from ledger.api.v2.accounts import AccountViewSet
 from ledger.api.v2.batches import BatchViewSet
@@ -11,6 +12,7 @@ from ledger.api.v2.moves import MoveViewSet
 from ledger.api.v2.reconciliations import ReconciliationViewSet
 from ledger.api.v2.statuses import ReceiptViewSet, StatusViewSet
 from ledger.api.v2.transactions import TransactionViewSet
+from ledger.api.v2.trial_balance import TrialBalanceViewSet
 
 urlpatterns = [
     path("transactions", TransactionViewSet.as_view({"get": "list", "post": "create"}), name="transactions"),
@@ -29,6 +31,13 @@ urlpatterns = [
     path(
         "accounts/<uuid:pk>/statement", AccountStatementViewSet.as_view({"get": "retrieve"}), name="account-statement"
     ),
+    path("accounts/<uuid:pk>/freeze", AccountChangeViewSet.as_view({"post": "freeze"}), name="account-freeze"),
+    path("accounts/<uuid:pk>/unfreeze", AccountChangeViewSet.as_view({"post": "unfreeze"}), name="account-unfreeze"),
+    path("accounts/<uuid:pk>/close", AccountChangeViewSet.as_view({"post": "close"}), name="account-close"),
+    path("accounts/<uuid:pk>/reopen", AccountChangeViewSet.as_view({"post": "reopen"}), name="account-reopen"),
+    path("accounts/<uuid:pk>/limits", AccountChangeViewSet.as_view({"post": "limits"}), name="account-limits"),
+    path("accounts/<uuid:pk>/history", AccountChangeViewSet.as_view({"get": "history"}), name="account-history"),
+    path("trial-balance", TrialBalanceViewSet.as_view({"get": "retrieve"}), name="trial-balance"),
     path("batches", BatchViewSet.as_view({"get": "list"}), name="batches"),
     path("batches/<uuid:pk>", BatchViewSet.as_view({"get": "retrieve"}), name="batch"),
     path("batches/<uuid:pk>/items", BatchViewSet.as_view({"get": "items"}), name="batch-items"),

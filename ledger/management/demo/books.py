@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 
 from ledger.clients.models import Client
 from ledger.domain.accounts import AccountKind, Frozen
 from ledger.domain.money import format_amount
+from ledger.errors import AccountAlreadyFrozen
 from ledger.kinds import KINDS
 from ledger.models import Account, Transaction
-from ledger.services.accounts import Opening, freeze_account, open_accounts
+from ledger.services.account_changes import freeze_account
+from ledger.services.accounts import Opening, open_accounts
 from ledger.services.transactions import Submission, Submitted, submit_transactions
 
 ACTOR = "command:make_demo"
@@ -41,14 +44,14 @@ def make_books(client: Client, *, now: datetime) -> None:
         return
     open_accounts(client_id=client.pk, openings=[*_counter_openings(), *map(_opening, ("alice", "bob", *_people()))])
     _book(client, list(_funding()), now)
-    frozen = Account.objects.get(client=client, path=_path(_FROZEN))
-    freeze_account(
-        client_id=client.pk,
-        account_id=frozen.public_id,
-        sides=Frozen.DEBITS,
-        actor=ACTOR,
-        reason="The owner reported a stolen card.",
-    )
+    with suppress(AccountAlreadyFrozen):
+        freeze_account(
+            client_id=client.pk,
+            account_id=account_of(client, _FROZEN).public_id,
+            sides=Frozen.DEBITS,
+            actor=ACTOR,
+            reason="The owner reported a stolen card.",
+        )
     _book(client, [*_random_bookings(), *_bookings_of_alice()], now)
 
 

@@ -13,6 +13,7 @@ FROM (
         ('ledger_journal', 'journal_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
         ('ledger_entry', 'entry_guard', 'ledger_entry_guard', 4, TRUE),
         ('ledger_entry', 'entry_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
+        ('ledger_timeshift', 'time_shift_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
         ('ledger_transaction', 'transaction_moves', 'ledger_transaction_moves', 1 + 2 + 16, FALSE),
         ('ledger_transaction', 'transaction_stays', 'refuse_change', 2 + 8 + 32, FALSE),
         ('ledger_transactionevent', 'history_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),

@@ -1,11 +1,21 @@
--- Accounts without exactly one outbox row account.opened, and such rows of no account.
-SELECT coalesce(a.client_id, o.client_id) AS client_id, coalesce(a.public_id, o.key) AS account_id,
-    coalesce(o.events, 0) AS events
-FROM ledger_account a
+-- Accounts without exactly one outbox row account.opened, changes of accounts (their audit entries) without one of
+-- their type each, and such rows of nothing.
+SELECT coalesce(m.client_id, o.client_id) AS client_id, coalesce(m.account_id, o.key) AS account_id,
+    coalesce(m.type, o.type) AS type, coalesce(m.changes, 0) AS changes, coalesce(o.events, 0) AS events
+FROM (
+    SELECT client_id, public_id AS account_id, %(account_opened)s AS type, 1 AS changes
+    FROM ledger_account
+    UNION ALL
+    SELECT a.client_id, a.public_id, h.action, count(*)
+    FROM clients_auditentry h
+    JOIN ledger_account a ON a.id::text = h.object_id
+    WHERE h.object_type = 'ledger.account' AND starts_with(h.action, 'account.')
+    GROUP BY a.client_id, a.public_id, h.action
+) m
 FULL JOIN (
-    SELECT client_id, key, count(*) AS events
+    SELECT client_id, key, type, count(*) AS events
     FROM events_outboxevent
-    WHERE type = %(account_opened)s
-    GROUP BY client_id, key
-) o ON o.key = a.public_id AND o.client_id = a.client_id
-WHERE a.id IS NULL OR o.events IS DISTINCT FROM 1
+    WHERE starts_with(type, 'account.')
+    GROUP BY client_id, key, type
+) o ON o.key = m.account_id AND o.client_id = m.client_id AND o.type = m.type
+WHERE m.changes IS DISTINCT FROM o.events

@@ -1,10 +1,12 @@
--- What roles app and readonly may do to the books and must not: app only inserts, and updates the named columns.
+-- What roles app and readonly may do to the books and must not: app only inserts, and updates the named columns. Time
+-- shifts come from the guard on entry alone.
 WITH book AS (
     SELECT b.name, b.updated, p.relid
     FROM (
         VALUES
             ('ledger_journal', '{}'::text[]),
             ('ledger_entry', '{}'),
+            ('ledger_timeshift', '{}'),
             ('ledger_transactionevent', '{}'),
             ('events_outboxevent', '{}'),
             ('clients_auditentry', '{}'),
@@ -41,7 +43,7 @@ UNION ALL
 SELECT NULL, r.name, b.relid::text, 'INSERT'
 FROM book b
 CROSS JOIN role r
-WHERE r.name = 'readonly' AND has_any_column_privilege(r.oid, b.relid, 'INSERT')
+WHERE (r.name = 'readonly' OR b.name = 'ledger_timeshift') AND has_any_column_privilege(r.oid, b.relid, 'INSERT')
 UNION ALL
 SELECT NULL, r.name, b.relid::text, 'all: it is the owner, or may become it'
 FROM book b
