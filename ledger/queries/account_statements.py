@@ -30,6 +30,12 @@ from ledger.queries.balances import SUMS_AT
 
 LINES = sql_file("ledger/queries", "account_statement_lines")
 DEBIT, CREDIT = Side.DEBIT.value, Side.CREDIT.value
+# Row by row through the keys: for some thousand lines the planner would read every journal that there is, and have
+# the query compiled first.
+ROW_BY_ROW = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)
+"""
 # When the first line was booked that a statement has no room for.
 FIRST_TOO_MANY = """
 SELECT posted_at
@@ -120,12 +126,13 @@ def _stand_before(row: Balance, moment: datetime) -> _Stand:
 
 def _lines(row: Balance, opening: _Stand, closing: _Stand) -> list[_Line]:
     parameters = {"account_id": row.account_id, "after": opening.version, "until": closing.version}
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         if closing.version - opening.version > LINES_MAX:
             cursor.execute(FIRST_TOO_MANY, parameters | {"lines_max": LINES_MAX})
             too_many = cursor.fetchone()
             if too_many:
                 raise StatementTooLong(lines_max=LINES_MAX, to=rfc3339(too_many[0]))
+        cursor.execute(ROW_BY_ROW)
         cursor.execute(LINES, parameters | {"counterparties_max": COUNTERPARTIES_MAX})
         return [_Line(*found) for found in cursor.fetchall()]
 

@@ -1,4 +1,4 @@
-"""The ledger does what a ledger of a few pages of plain Python predicts, whatever it is asked."""
+"""Whatever is asked of it, in whatever order, the ledger answers as a few pages of plain Python predict."""
 
 from __future__ import annotations
 
