@@ -138,7 +138,8 @@ def test_a_full_queue_of_batches_takes_no_retry(people: Tenant, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(room, "QUEUE_SIZE", waiting_items())
         full = retry(people, batch)
-    assert (full.status_code, full.json()["code"], full["Retry-After"]) == (503, "queue_full", "10")
+    assert (full.status_code, full.json()["code"]) == (503, "queue_full")
+    assert 1 <= int(full["Retry-After"]) <= 60
     assert counts(people, batch) == {"total": 1, "waiting": 0, "processing": 0, "completed": 0, "failed": 1}
     assert retry(people, batch).status_code == 202
 

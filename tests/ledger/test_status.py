@@ -20,6 +20,7 @@ from config.localstack.processes import wait_until
 from config.runtime.errors import NotFound
 from config.runtime.ids import uuid7
 from config.runtime.redis import redis_client
+from ledger.clients import authentication
 from ledger.domain.receipts import receipt_code
 from ledger.queries.transactions import get_transaction, transaction_shape
 from ledger.status import status_of
@@ -82,7 +83,9 @@ def selects() -> float:
 
 @contextmanager
 def selecting(count: int) -> Iterator[None]:
-    """Assert that the block reads the database so often."""
+    """Assert that the block reads the database so often, whatever time has passed since its keys were looked up."""
+    for remembered in authentication._remembered.values():
+        remembered.renewed_at = remembered.until = time.monotonic() + 60
     before = selects()
     yield
     assert selects() - before == count
