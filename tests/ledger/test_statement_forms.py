@@ -32,6 +32,7 @@ from ledger.domain.account_statements import (
 from ledger.domain.shapes import AccountName
 from ledger.errors import Camt053Amount
 from tests.ledger.test_reference_ledger import SETTINGS
+from tests.ledger.test_reversals import paid, reverse
 from tests.people import Tenant
 
 XSD = Path(__file__).parents[1] / "data" / "camt.053.001.08.xsd"
@@ -343,6 +344,16 @@ def test_the_three_forms_say_the_same_of_real_books(bank: Tenant, schema: XMLSch
         )
     )
     assert identifier == again != other
+
+
+def test_a_reversal_in_real_books_is_marked_as_one(bank: Tenant, schema: XMLSchema) -> None:
+    alice, _bob = bank.person("alice", holding="10.00"), bank.person("bob")
+    reverse(bank, paid(bank))
+    content = bank.http(Accept="application/xml").get(f"/v2/accounts/{alice.id}/statement").content
+    schema.validate(content.decode())
+    found = document(content)
+    assert texts(found, "Ntry/CdtDbtInd") == ["CRDT", "DBIT", "CRDT"]
+    assert texts(found, "Ntry/RvslInd") == ["true"]
 
 
 def test_the_schema_of_the_api_tells_of_every_form(bank: Tenant) -> None:

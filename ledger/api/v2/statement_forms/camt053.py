@@ -1,7 +1,7 @@
 """An account's statement as ISO 20022 BankToCustomerStatement, camt.053.001.08.
 
 Version 08 is what banks give and programs read today: in Germany it alone is left since November 2025, and CBPR+ names
-it. The markup is written as text, because ElementTree takes fifteen times as long.
+it. The markup is written as text, because ElementTree takes more than ten times as long.
 """
 
 from __future__ import annotations
@@ -165,4 +165,6 @@ def _others(line: AccountStatementLineShape) -> str:
 
 
 def _clean(text: str | None) -> str:
-    return _UNFIT.sub(" ", text or "")
+    if not text or text.isprintable():
+        return text or ""
+    return _UNFIT.sub(" ", text)
