@@ -24,12 +24,12 @@ CREATE FUNCTION pg_temp.uuid7(n integer, family text) RETURNS uuid LANGUAGE sql 
 $$;
 
 INSERT INTO ledger_transaction (
-    id, client_id, receipt_code, type, status, amount_minor, currency_id, debit_account_id, credit_account_id, user_id,
-    peer_user_id, metadata, effective_at, created_at, completed_at
+    id, client_id, receipt_code, type, status, amount_minor, booked_minor, currency_id, debit_account_id,
+    credit_account_id, user_id, peer_user_id, metadata, effective_at, created_at, completed_at
 )
 SELECT
     pg_temp.uuid7(n, '000'), debit.client_id, 'RCP-20250101-' || lpad(n::text, 22, '0'), 'transfer', 'completed', 100,
-    'USD', debit.id, credit.id, CASE WHEN n % 33333 = 0 THEN 'quiet' ELSE debit.user_id END, credit.user_id, '{}',
+    100, 'USD', debit.id, credit.id, CASE WHEN n % 33333 = 0 THEN 'quiet' ELSE debit.user_id END, credit.user_id, '{}',
     pg_temp.moment(n), pg_temp.moment(n), pg_temp.moment(n)
 FROM (
     SELECT n, payer, (payer + 1 + n % 9000) % 10000 AS payee
