@@ -18,6 +18,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ class WebServer(MPServer):
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> WorkerProcess:  # type: ignore[override]
         if _listeners:
             self._shd, self._sso = _listeners[idx]  # type: ignore[assignment]
-        return super()._spawn_worker(idx, target, callback_loader)
+        worker = super()._spawn_worker(idx, target, callback_loader)
+        worker.is_alive = partial(_is_alive, worker)  # type: ignore[method-assign]
+        return worker
 
     def _drop_shared_socket(self) -> None:
         super()._drop_shared_socket()  # type: ignore[no-untyped-call]
@@ -81,6 +84,14 @@ class WebServer(MPServer):
         from config.shutdown import close_process
 
         close_process()
+
+
+def _is_alive(worker: WorkerProcess) -> bool:
+    """Ask the pipe that ends with the process.
+
+    granian asks in one thread what another is just reaping, and would then kill a worker that has ended as it should.
+    """
+    return not wait([worker.inner.sentinel], timeout=0)
 
 
 def _stop_in_order(listener: socket.socket) -> WorkerSignal:
