@@ -138,6 +138,9 @@ class Environment:
     transaction_timeout: int = _variable(
         _whole(1, 300), default="30", doc="a round of postings that is not committed then is cancelled, seconds"
     )
+    backdate_max_days: int = _variable(
+        _whole(0, 36_500), default="90", doc="how far back a booking may take effect by API, days"
+    )
     processor_queue_size: int = _variable(
         _whole(1, 1_000_000), default="10000", doc="accepted transactions that wait at most; then 503"
     )

@@ -105,6 +105,7 @@ RECEIPT_BATCH_SIZE = ENV.receipt_batch_size
 BATCH_FLUSH_INTERVAL = ENV.batch_flush_interval / 1000
 RECEIPT_TIMEOUT = ENV.receipt_timeout
 TRANSACTION_TIMEOUT = ENV.transaction_timeout
+BACKDATE_MAX_DAYS = ENV.backdate_max_days
 PROCESSOR_QUEUE_SIZE = ENV.processor_queue_size
 NUM_PROCESSOR_WORKERS = ENV.num_processor_workers
 POSTING_LANES = ENV.posting_lanes

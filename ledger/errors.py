@@ -75,10 +75,52 @@ class EffectiveInFuture(Invalid):
     code = "effective_at_in_future"
 
 
-class EffectiveOutOfRange(Invalid):
-    """effective_at is no moment that UTC can name."""
+class EffectiveTooOld(Invalid):
+    """effective_at lies further back than a booking may be back-dated."""
 
-    code = "effective_at_out_of_range"
+    code = "effective_at_too_old"
+
+
+class LegsBesideAccounts(Invalid):
+    """A transaction has legs, or two accounts and an amount, and not both."""
+
+    code = "legs_beside_accounts"
+
+
+class LegsUnbalanced(Invalid):
+    """The debits of the legs are not equal to their credits, in each currency."""
+
+    code = "legs_unbalanced"
+
+
+class ExchangeIncomplete(Invalid):
+    """An exchange says credit_currency, rate and rate_source."""
+
+    code = "exchange_incomplete"
+
+
+class ExchangeWithin(Invalid):
+    """An exchange is of two currencies."""
+
+    code = "exchange_within_currency"
+
+
+class RateMalformed(Invalid):
+    """A rate is a decimal text above zero, such as "1.0850", with at most 20 digits before and after the point."""
+
+    code = "rate_malformed"
+
+
+class ExchangeDisagrees(Invalid):
+    """credit_amount is not amount times rate: it may differ from it by less than one minor unit."""
+
+    code = "exchange_disagrees"
+
+
+class ExchangeTooSmall(Invalid):
+    """At this rate the amount comes to nothing in the other currency."""
+
+    code = "exchange_too_small"
 
 
 class ExecuteTooFar(Invalid):
@@ -367,6 +409,12 @@ class ReversalExceeds(DomainError):
     """No more can be taken back than was booked and is not taken back yet."""
 
     kind, code = Kind.CONFLICT, "reversal_exceeds_original"
+
+
+class NotDivisible(DomainError):
+    """What has legs, a fee or two currencies is captured and taken back as a whole."""
+
+    kind, code = Kind.CONFLICT, "not_divisible"
 
 
 class ExpiresOutOfRange(Invalid):

@@ -18,7 +18,8 @@ from ledger.domain.shapes import AccountShape
 from ledger.models import Balance
 from ledger.queries.accounts import account_shape, get_account
 from ledger.services.accounts import Opening, open_account
-from ledger.services.transactions import Submission, Submitted, submit_transactions
+from ledger.services.submissions import Submission
+from ledger.services.transactions import Submitted, submit_transactions
 
 URL = "/v2/transactions"
 
@@ -69,7 +70,8 @@ class Tenant:
         return submit_transactions(client_id=self.client.pk, submissions=submissions, actor="test", now=now())
 
     def submission(self, debit: str, credit: str, amount: str, **more: Any) -> Submission:
-        fields = {"type": "transfer", "currency": "USD", "idempotency_key": str(uuid7()), "request_hash": b"test"}
+        fields: dict[str, Any] = {"type": "transfer", "currency": "USD", "may_be_old": True}
+        fields |= {"idempotency_key": str(uuid7()), "request_hash": b"test"}
         return Submission(debit_account=debit, credit_account=credit, amount=amount, **(fields | more))
 
     def balance(self, account: AccountShape) -> Balance:

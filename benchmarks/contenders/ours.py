@@ -23,6 +23,7 @@ from config.runtime.clock import now  # noqa: E402
 from config.runtime.ids import uuid7  # noqa: E402
 from ledger.clients.models import Client, Tier  # noqa: E402
 from ledger.clients.services import create_client  # noqa: E402
+from ledger.domain.legs import pair  # noqa: E402
 from ledger.models import QueuedPosting  # noqa: E402
 from ledger.posting.accept import accept  # noqa: E402
 from ledger.posting.engine import ROUND_SIZE_MAX, post  # noqa: E402
@@ -30,7 +31,8 @@ from ledger.posting.intents import Action, Intent, Outcome  # noqa: E402
 from ledger.queries.accounts import find_accounts  # noqa: E402
 from ledger.services.accounts import Opening, open_accounts  # noqa: E402
 from ledger.services.posting import post_due  # noqa: E402
-from ledger.services.transactions import Submission, Submitted, submit_transactions  # noqa: E402
+from ledger.services.submissions import Submission  # noqa: E402
+from ledger.services.transactions import Submitted, submit_transactions  # noqa: E402
 
 CASH = "cash:USD"
 FUNDS = "1000000.00"
@@ -66,8 +68,7 @@ def ways() -> dict[str, Way]:
                 client_id=client_id,
                 type="transfer",
                 amount_minor=one.amount_minor,
-                debit=refs[one.debit],
-                credit=refs[one.credit],
+                legs=pair(refs[one.debit], refs[one.credit], one.amount_minor),
                 idempotency_key=str(identifier),
                 request_hash=bytes(32),
                 actor="key:BENCH000",

@@ -76,9 +76,13 @@ class Page(Generic[M]):
     prev_cursor: str | None
 
     def answer(self, render: Callable[[M], Any]) -> dict[str, Any]:
-        """Return `{"data": […], "next_cursor", "prev_cursor"}`."""
+        """Return `{"data": […], "next_cursor", "prev_cursor"}`, each row rendered by itself."""
+        return self.answer_all([render(row) for row in self.rows])
+
+    def answer_all(self, shapes: list[Any]) -> dict[str, Any]:
+        """Return the same of rows that are rendered already."""
         return {
-            "data": [render(row) for row in self.rows],
+            "data": shapes,
             "next_cursor": self.next_cursor,
             "prev_cursor": self.prev_cursor,
         }

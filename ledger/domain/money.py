@@ -22,9 +22,11 @@ def parse_amount(text: str, *, exponent: int) -> int:
     ASCII digits with at most `exponent` decimals; no sign, no exponent, no grouping, no leading zeros.
 
     Raises:
-        AmountInvalid: `amount_malformed`, `amount_too_many_decimals` or `amount_too_large`.
+        AmountInvalid: `amount_malformed`, `amount_negative`, `amount_too_many_decimals` or `amount_too_large`.
     """
     match = _DECIMAL.fullmatch(text)
+    if match is None and text.startswith("-") and _DECIMAL.fullmatch(text, 1):
+        raise AmountInvalid("amount_negative", "An amount is never negative: the two accounts say which way it goes.")
     if match is None:
         raise AmountInvalid("amount_malformed", 'An amount is a decimal text such as "10.00", without a sign.')
     whole, decimals = match[1], match[2] or ""
@@ -40,10 +42,8 @@ def parse_positive_amount(text: str, *, exponent: int) -> int:
     """Return the minor units of an amount above zero.
 
     Raises:
-        AmountInvalid: as `parse_amount`, or `amount_negative` or `amount_not_positive`.
+        AmountInvalid: as `parse_amount`, or `amount_not_positive`.
     """
-    if text.startswith("-") and _DECIMAL.fullmatch(text, 1):
-        raise AmountInvalid("amount_negative", "An amount is never negative: the two accounts say which way it goes.")
     minor = parse_amount(text, exponent=exponent)
     if minor == 0:
         raise AmountInvalid("amount_not_positive", "An amount must be above zero.")

@@ -40,8 +40,22 @@ class FailureShape(Struct, frozen=True):
     retryable: bool = False
 
 
+class LegShape(Struct, frozen=True, kw_only=True):
+    """So much of one account, on one side of a booking."""
+
+    account: AccountName
+    side: str
+    amount: str
+    currency: str
+
+
 class TransactionShape(Struct, frozen=True, kw_only=True):
     """A transaction; amounts are decimal texts in major units, times RFC 3339 in UTC.
+
+    One that was asked for by its legs has these instead of two accounts; its amount is the sum of its debits in the
+    currency of the first. `fee` is what the debit account pays on top. In an exchange the credit account gets
+    `credit_amount` at `rate`, which is major units of its currency for one of the other, and `rounding` is by how much
+    more that is than the rate gives.
 
     `version` counts the moves of its status and of its sums. `captured` is what of a hold has been booked (null where
     nothing is held first), `reversed` what has been taken back by the transactions that name it in `reverses`.
@@ -53,8 +67,15 @@ class TransactionShape(Struct, frozen=True, kw_only=True):
     status: str
     amount: str
     currency: str
-    debit_account: AccountName
-    credit_account: AccountName
+    debit_account: AccountName | None
+    credit_account: AccountName | None
+    legs: list[LegShape] | None
+    fee: str | None
+    credit_amount: str | None
+    credit_currency: str | None
+    rate: str | None
+    rate_source: str | None
+    rounding: str | None
     user_id: str | None
     peer_user_id: str | None
     reference: str | None

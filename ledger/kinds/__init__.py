@@ -13,6 +13,7 @@ _MODULES = (
     "bank_transfer_in",
     "bank_transfer_out",
     "card",
+    "instant_payout",
     "interest",
     "fee",
     "penalty_interest",

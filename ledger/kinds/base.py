@@ -21,7 +21,8 @@ class TransactionKind:
 
     `counter` is the account that stands against a customer's when only the customer's is named (bank statements);
     `customer_is_debited` says on which side the customer then stands. One that is not asked for by name has an
-    operation of its own.
+    operation of its own. `fee_basis_points` of the amount are what the debit account pays on top, unless the request
+    names another fee.
     """
 
     name: str
@@ -29,3 +30,4 @@ class TransactionKind:
     customer_is_debited: bool
     counter: Counter | None = None
     is_asked_by_name: bool = True
+    fee_basis_points: int = 0

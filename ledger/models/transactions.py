@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from django.db import models
 
 from config.runtime.ids import uuid7
 from ledger.clients.models import Client
+from ledger.domain.legs import StoredLegs, Terms
 from ledger.domain.states import Status
 from ledger.models.accounts import Account, Currency, MinorUnitsField
 
@@ -19,6 +21,9 @@ class Transaction(models.Model):
     a failure which another try may mend; `version` counts the moves of the status and of the sums. `booked_minor` is
     what of the amount has been booked, `reversed_minor` what of that has been taken back by the transactions that name
     it in `reverses`. With `expires_at` the amount is held first, until it is captured, voided or that moment.
+
+    `terms` (ledger.domain.legs.Terms) says what is moved where that is more than one amount between two accounts. What
+    was asked for by its legs has no debit and no credit account.
 
     No index names what moves, so that a move stays on its page (HOT): what waits to be posted stands in QueuedPosting,
     what is held in OpenHold. The foreign keys are not declared: the posting engine finds the accounts, and what is
@@ -35,11 +40,12 @@ class Transaction(models.Model):
     amount_minor = MinorUnitsField()
     currency = models.ForeignKey(Currency, on_delete=models.PROTECT, db_constraint=False, db_index=False)
     debit_account = models.ForeignKey(
-        Account, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+        Account, on_delete=models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+"
     )
     credit_account = models.ForeignKey(
-        Account, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+        Account, on_delete=models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+"
     )
+    terms = models.JSONField(null=True)
     user_id = models.CharField(max_length=64, null=True)
     peer_user_id = models.CharField(max_length=64, null=True)
     reference = models.CharField(max_length=255, null=True)
@@ -97,7 +103,9 @@ class Transaction(models.Model):
             ),
             models.CheckConstraint(
                 name="transaction_two_accounts",
-                condition=~models.Q(debit_account=models.F("credit_account")),
+                condition=models.Q(debit_account__isnull=False, credit_account__isnull=False)
+                & ~models.Q(debit_account=models.F("credit_account"))
+                | models.Q(debit_account__isnull=True, credit_account__isnull=True, terms__isnull=False),
             ),
             models.CheckConstraint(
                 name="transaction_key_with_hash",
@@ -120,6 +128,12 @@ class Transaction(models.Model):
 
     def __str__(self) -> str:
         return self.receipt_code
+
+    @property
+    def legs(self) -> StoredLegs:
+        """What it moves."""
+        terms = None if self.terms is None else msgspec.convert(self.terms, Terms)
+        return StoredLegs(self.debit_account_id, self.credit_account_id, self.amount_minor, terms)
 
 
 class TransactionEvent(models.Model):

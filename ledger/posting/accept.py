@@ -14,14 +14,14 @@ from config.runtime.clock import rfc3339
 from config.runtime.database import pipeline, raw_cursor
 from config.runtime.deadline import Overdue, ended_within
 from config.runtime.errors import DomainError
-from ledger.domain.balances import Side, Sums
+from ledger.domain.balances import Sums
 from ledger.domain.states import Status
 from ledger.errors import AcceptTimeout, failure_of
 from ledger.locks import ask_about_balances, ask_for_keys, read_balances
 from ledger.posting.attempts import repeated
 from ledger.posting.engine import ask_for_known, known_keys, refused
 from ledger.posting.intents import Intent, Outcome
-from ledger.posting.judge import Judged, Key, TakenKey, replay
+from ledger.posting.judge import Judged, Key, TakenKey, refusal, replay
 from ledger.posting.queue import QUEUE, Room
 from ledger.posting.report import report_statuses
 from ledger.posting.shape import transaction_shape
@@ -107,11 +107,11 @@ def _sort(
     known, accepted, results, joining = dict(taken), list[Judged](), list[int | Outcome](), 0
     for intent in intents:
         holder = None if intent.key is None else known.get(intent.key)
-        refusal = None if holder is not None else _objection(intent, sums, room, joining)
+        objection = None if holder is not None else _objection(intent, sums, room, joining)
         if holder is not None:
             results.append(replay(intent, holder))
-        elif refusal is not None:
-            results.append(Outcome(refusal=refusal))
+        elif objection is not None:
+            results.append(Outcome(refusal=objection))
         else:
             if intent.key is not None:
                 known[intent.key] = TakenKey(intent.request_hash or b"", intent.id)
@@ -125,6 +125,5 @@ def _objection(intent: Intent, sums: Mapping[int, Sums], room: Room, joining: in
     """Return what keeps an intent out now; one that is to be executed later is measured, and takes its place, then."""
     if intent.execute_at is not None:
         return None
-    code = sums[intent.debit.id].refusal(Side.DEBIT, intent.amount_minor)
-    code = code or sums[intent.credit.id].refusal(Side.CREDIT, intent.amount_minor)
+    code = refusal(intent.legs, sums)
     return room.objection(joining) if code is None else failure_of(code)

@@ -241,8 +241,8 @@ def _around_locked(intents: Sequence[Intent], error: DatabaseError, patience: st
         PostingContended: for all of them.
     """
     with transaction.atomic(durable=True):
-        free = free_balances(account.id for intent in intents for account in (intent.debit, intent.credit))
-    are_free = [{intent.debit.id, intent.credit.id} <= free for intent in intents]
+        free = free_balances(account.id for intent in intents for account in intent.accounts)
+    are_free = [free.issuperset(account.id for account in intent.accounts) for intent in intents]
     ready = sorted(place for unit in units(intents) if all(are_free[place] for place in unit) for place in unit)
     if len(ready) in (0, len(intents)):
         raise PostingContended(retry_after_s=1) from error

@@ -11,6 +11,7 @@ from uuid import UUID
 from config.runtime.errors import DomainError
 from config.runtime.ids import moment_of
 from ledger.domain.accounts import AccountRef
+from ledger.domain.legs import Leg, Terms, pair
 from ledger.domain.shapes import TransactionShape
 
 
@@ -32,20 +33,22 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A transaction as asked, with its accounts found and its amount in minor units; `trace` is a W3C traceparent.
+    """A transaction as asked, with its accounts found and amounts in minor units; `trace` is a W3C traceparent.
 
     Those of a round with one `group` are booked together or not at all. `accepted` is None for one that is new. With
     `expires_at` it is held till then. `original` is the transaction that it takes back, by as much as its own amount.
     Another `action` than BOOK is done to the transaction of that id, which stands; a capture books `portion_minor` of
     it (None: all that is still held), and with `is_final` lets the rest go.
+
+    The first leg is in the currency of the amount; without `terms` there are two, of the debit and the credit account.
     """
 
     id: UUID
     client_id: int
     type: str
     amount_minor: int
-    debit: AccountRef
-    credit: AccountRef
+    legs: tuple[Leg, ...]
+    terms: Terms | None = None
     idempotency_key: str | None = None
     request_hash: bytes | None = None
     reference: str | None = None
@@ -87,14 +90,49 @@ class Intent:
         return None if self.action is Action.BOOK else self.id
 
     @property
-    def accounts(self) -> tuple[AccountRef, ...]:
-        """The accounts it names, each once."""
-        return (self.debit, self.credit)
+    def accounts(self) -> list[AccountRef]:
+        """The accounts of its legs."""
+        return [account for account, _ in self.legs]
+
+    @property
+    def debit(self) -> AccountRef | None:
+        """The account that is debited, unless it was asked for by its legs."""
+        return None if self.terms is not None and self.terms.by_legs else self.legs[0].account
+
+    @property
+    def credit(self) -> AccountRef | None:
+        """The account that is credited, unless it was asked for by its legs."""
+        return None if self.terms is not None and self.terms.by_legs else self.legs[1].account
+
+    @property
+    def currency(self) -> str:
+        """The currency of the amount."""
+        return self.legs[0].account.currency
+
+    @property
+    def exponent(self) -> int:
+        """The number of decimals of the amount."""
+        return self.legs[0].account.exponent
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether part of it may be captured or taken back: one amount between two accounts."""
+        return self.terms is None
+
+    def portion(self, amount_minor: int) -> tuple[Leg, ...]:
+        """Return the legs of so much of the amount: what is not divisible is moved as a whole."""
+        if amount_minor == self.amount_minor:
+            return self.legs
+        (debit, _), (credit, _) = self.legs
+        return pair(debit, credit, amount_minor)
 
     @property
     def owner(self) -> AccountRef:
         """The account that says whose transaction this is, and whose events it joins."""
-        return self.credit if self.debit.user_id is None and self.credit.user_id is not None else self.debit
+        for account, _ in self.legs:
+            if account.user_id is not None:
+                return account
+        return self.legs[0].account
 
     @property
     def user_id(self) -> str | None:
@@ -103,9 +141,12 @@ class Intent:
 
     @property
     def peer_user_id(self) -> str | None:
-        """The other account's user, if another."""
-        other = self.credit if self.owner is self.debit else self.debit
-        return other.user_id if other.user_id != self.user_id else None
+        """The other account's user, if another; of more than two, the next."""
+        own = self.user_id
+        for account, _ in self.legs:
+            if account.user_id is not None and account.user_id != own:
+                return account.user_id
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

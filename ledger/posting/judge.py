@@ -13,6 +13,7 @@ from config.runtime.errors import DomainError
 from config.runtime.ids import uuid7s
 from ledger.domain.accounts import AccountRef
 from ledger.domain.balances import Side, Sums
+from ledger.domain.legs import Leg, Legs, totals
 from ledger.domain.states import JournalKind, Layer, Status
 from ledger.errors import GroupRefused, HoldExpired, IdempotencyKeyReused, failure_of
 from ledger.posting.intents import Action, Intent, Outcome
@@ -135,7 +136,7 @@ class _Bench:
         if intent.action is not Action.BOOK:
             self.judged.append(self._end(intent))
             return [place]
-        one = _verdict(intent, self.balances[intent.debit.id], self.balances[intent.credit.id], now=self.now)
+        one = _verdict(intent, self.balances, now=self.now)
         self.judged.append(one)
         if intent.original is not None and one.status is Status.COMPLETED:
             self.judged.append(self._taken_back(intent.original, intent.amount_minor))
@@ -184,8 +185,8 @@ class _Bench:
             return reversal_objection(standing, intent.amount_minor)
         objection = hold_objection(standing, intent, now=self.now)
         if objection is None and intent.action is Action.CAPTURE:
-            code = self.balances[intent.debit.id].capture_refusal(Side.DEBIT, 0)
-            code = code or self.balances[intent.credit.id].capture_refusal(Side.CREDIT, 0)
+            codes = [self.balances[leg.account.id].capture_refusal(_side(leg.amount_minor), 0) for leg in intent.legs]
+            code = next(filter(None, codes), None)
             return None if code is None else failure_of(code)
         return objection
 
@@ -197,11 +198,9 @@ class _Bench:
         released = held if intent.is_final or intent.action is not Action.CAPTURE else captured
         standing = before.captured(captured, is_over=released == held, by=intent.action, now=self.now)
         self.standings[intent.id] = standing
-        lines = list[Line]()
-        for account, side in ((intent.debit, Side.DEBIT), (intent.credit, Side.CREDIT)):
-            lines.append(_held(self.balances[account.id], account, side, -released))
-            if captured:
-                lines.append(_posted(self.balances[account.id], account, side, captured))
+        lines = [_held(self.balances, leg, is_let_go=True) for leg in intent.portion(released)]
+        if captured:
+            lines += [_posted(self.balances, leg) for leg in intent.portion(captured)]
         return Judged(
             intent,
             standing.status,
@@ -233,11 +232,19 @@ def replay(intent: Intent, holder: TakenKey) -> Outcome:
     return Outcome(replay_of=holder.transaction_id)
 
 
-def _verdict(intent: Intent, debit: Sums, credit: Sums, *, now: datetime) -> Judged:
+def refusal(legs: Legs, balances: Mapping[int, Sums]) -> str | None:
+    """Return the error code that keeps legs from being booked, or None."""
+    for account_id, amount_minor in totals(legs).items():
+        code = balances[account_id].refusal(_side(amount_minor), abs(amount_minor))
+        if code is not None:
+            return code
+    return None
+
+
+def _verdict(intent: Intent, balances: Mapping[int, Sums], *, now: datetime) -> Judged:
     amount = intent.amount_minor
     is_late = intent.expires_at is not None and intent.expires_at <= now
-    error_code = HoldExpired.code if is_late else None
-    error_code = error_code or debit.refusal(Side.DEBIT, amount) or credit.refusal(Side.CREDIT, amount)
+    error_code = HoldExpired.code if is_late else refusal(intent.legs, balances)
     attempts, from_status = 0, None
     if intent.accepted is not None:
         attempts, from_status = intent.accepted.attempts, Status.PROCESSING
@@ -248,7 +255,7 @@ def _verdict(intent: Intent, debit: Sums, credit: Sums, *, now: datetime) -> Jud
     return Judged(
         intent,
         Status.PENDING if is_held else Status.COMPLETED,
-        lines=(book(debit, intent.debit, Side.DEBIT, amount), book(credit, intent.credit, Side.CREDIT, amount)),
+        lines=tuple([book(balances, leg) for leg in intent.legs]),
         kind=JournalKind.HOLD if is_held else JournalKind.POST if intent.original is None else JournalKind.REVERSAL,
         attempts=attempts,
         moved_minor=amount,
@@ -256,16 +263,20 @@ def _verdict(intent: Intent, debit: Sums, credit: Sums, *, now: datetime) -> Jud
     )
 
 
-def _posted(sums: Sums, account: AccountRef, side: Side, amount_minor: int) -> Line:
-    sums.post(side, amount_minor)
-    return _line(sums, account, side, Layer.POSTED, amount_minor)
+def _side(amount_minor: int) -> Side:
+    return Side.DEBIT if amount_minor > 0 else Side.CREDIT
 
 
-def _held(sums: Sums, account: AccountRef, side: Side, amount_minor: int) -> Line:
-    sums.hold(side, amount_minor)
-    return _line(sums, account, side, Layer.HELD, amount_minor)
+def _posted(balances: Mapping[int, Sums], leg: Leg) -> Line:
+    account, amount_minor = leg
+    sums = balances[account.id]
+    sums.post(_side(amount_minor), abs(amount_minor))
+    return Line(account, Layer.POSTED, amount_minor, sums.version, sums.posted, sums.pending)
 
 
-def _line(sums: Sums, account: AccountRef, side: Side, layer: Layer, amount_minor: int) -> Line:
-    signed = amount_minor if side is Side.DEBIT else -amount_minor
-    return Line(account, layer, signed, sums.version, sums.posted, sums.pending)
+def _held(balances: Mapping[int, Sums], leg: Leg, *, is_let_go: bool = False) -> Line:
+    account, amount_minor = leg
+    sums = balances[account.id]
+    sums.hold(_side(amount_minor), -abs(amount_minor) if is_let_go else abs(amount_minor))
+    line_minor = -amount_minor if is_let_go else amount_minor
+    return Line(account, Layer.HELD, line_minor, sums.version, sums.posted, sums.pending)

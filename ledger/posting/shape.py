@@ -7,6 +7,7 @@ import msgspec
 from config.runtime.clock import rfc3339
 from ledger.domain.accounts import AccountKind
 from ledger.domain.balances import Side
+from ledger.domain.legs import shown_terms
 from ledger.domain.money import format_amount
 from ledger.domain.receipts import receipt_code
 from ledger.domain.shapes import AUTOMATIC, MANUAL, LineShape, TransactionShape, account_name
@@ -23,7 +24,7 @@ _DEBIT_NORMAL = frozenset(kind.value for kind in AccountKind if kind.is_debit_no
 def transaction_shape(judged: Judged, *, posted_at: str) -> TransactionShape:
     """Return the transaction as its API shows it at this commit; `posted_at` is RFC 3339, one for the round."""
     intent, standing = judged.intent, judged.standing
-    exponent = intent.debit.exponent
+    exponent, debit, credit = intent.exponent, intent.debit, intent.credit
     created = rfc3339(intent.created_at)
     if standing is None:
         version = 1 if intent.accepted is None else intent.accepted.version + 1
@@ -37,9 +38,10 @@ def transaction_shape(judged: Judged, *, posted_at: str) -> TransactionShape:
         type=intent.type,
         status=judged.status.value,
         amount=format_amount(intent.amount_minor, exponent=exponent),
-        currency=intent.debit.currency,
-        debit_account=account_name(intent.debit),
-        credit_account=account_name(intent.credit),
+        currency=intent.currency,
+        debit_account=None if debit is None else account_name(debit),
+        credit_account=None if credit is None else account_name(credit),
+        **shown_terms(intent.terms, intent.legs),
         user_id=intent.user_id,
         peer_user_id=intent.peer_user_id,
         reference=intent.reference,

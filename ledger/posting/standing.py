@@ -16,6 +16,7 @@ from ledger.errors import (
     HoldCaptured,
     HoldExpired,
     HoldVoided,
+    NotDivisible,
     NotHeld,
     NotReversible,
     ReversalExceeds,
@@ -78,9 +79,15 @@ def hold_objection(standing: Standing, intent: Intent, *, now: datetime) -> Doma
         return None if standing.expires_at <= now else NotHeld("It has not expired yet.")
     if standing.expires_at <= now:
         return HoldExpired()
-    if intent.action is Action.CAPTURE and (intent.portion_minor or 0) > standing.held_minor:
+    return _portion_objection(standing, intent) if intent.portion_minor is not None else None
+
+
+def _portion_objection(standing: Standing, intent: Intent) -> DomainError | None:
+    assert intent.portion_minor is not None
+    if intent.portion_minor > standing.held_minor:
         return CaptureExceedsHold()
-    return None
+    is_whole = intent.portion_minor == standing.amount_minor
+    return None if is_whole or intent.is_divisible else NotDivisible()
 
 
 _ENDED: dict[Status, type[DomainError]] = {

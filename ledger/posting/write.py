@@ -13,6 +13,8 @@ from config.runtime.arrays import blobs, numbers, texts, uuids
 from config.runtime.clock import rfc3339
 from config.runtime.database import pipeline, raw_cursor
 from config.runtime.sql import sql_file
+from ledger.domain.accounts import AccountRef
+from ledger.domain.legs import Terms
 from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
 from ledger.events.outbox import record_events
@@ -108,9 +110,10 @@ def _transaction_columns(new: Both) -> dict[str, Any]:
         "type": texts([intent.type for intent in intents]),
         "status": texts([one.status.value for one in judged]),
         "amount_minor": numbers([intent.amount_minor for intent in intents]),
-        "currency_id": texts([intent.debit.currency for intent in intents]),
-        "debit_account_id": numbers([intent.debit.id for intent in intents]),
-        "credit_account_id": numbers([intent.credit.id for intent in intents]),
+        "currency_id": texts([intent.currency for intent in intents]),
+        "debit_account_id": numbers([_id(intent.debit) for intent in intents]),
+        "credit_account_id": numbers([_id(intent.credit) for intent in intents]),
+        "terms": texts([_stored(intent.terms) for intent in intents]),
         "user_id": texts([intent.user_id for intent in intents]),
         "peer_user_id": texts([intent.peer_user_id for intent in intents]),
         "reference": texts([intent.reference for intent in intents]),
@@ -125,6 +128,14 @@ def _transaction_columns(new: Both) -> dict[str, Any]:
         "batch_index": numbers([intent.batch_index for intent in intents]),
         "created_at": texts([shape.created_at for shape in shapes]),
     }
+
+
+def _id(account: AccountRef | None) -> int | None:
+    return None if account is None else account.id
+
+
+def _stored(terms: Terms | None) -> str | None:
+    return None if terms is None else msgspec.json.encode(terms).decode()
 
 
 def _outcome_columns(accepted: Sequence[Judged]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ CHECKS = (
     Check("history_ends_in_status", "the last history event is the status"),
     Check("history_moves_allowed", "each history is a chain of allowed moves"),
     Check("transactions_booked", "completed transactions have their one post, failed ones none"),
+    Check("terms_told", "what was agreed of a transaction is of its accounts and amount, and balances"),
     Check("sums_booked", "what a transaction says is booked and taken back of it, is"),
     Check("reversals_of_transactions", "each reversal leads back between the accounts of its original"),
     Check("holds_open", "what is pending is an open hold, and nothing else is"),

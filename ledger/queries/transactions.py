@@ -12,11 +12,13 @@ from config.runtime.clock import rfc3339
 from config.runtime.errors import NotFound
 from ledger.domain.accounts import AccountKind, AccountRef
 from ledger.domain.balances import Side
+from ledger.domain.legs import shown_terms
 from ledger.domain.money import format_amount
 from ledger.domain.shapes import AUTOMATIC, MANUAL, EntryShape, MoveShape, TransactionShape, account_name
 from ledger.domain.states import EXECUTING
 from ledger.errors import failure_shape
 from ledger.models import Account, Entry, Transaction, TransactionEvent
+from ledger.queries.accounts import accounts_by_id
 from ledger.status import saw
 
 _ACCOUNTS = ("debit_account", "credit_account", "currency")
@@ -37,7 +39,8 @@ def touching(rows: QuerySet[Transaction], account: AccountRef | None) -> QuerySe
     """Return those rows that debit or credit an account; none if there is no such account. No index serves this."""
     if account is None:
         return rows.none()
-    return rows.filter(Q(debit_account_id=account.id) | Q(credit_account_id=account.id))
+    in_legs = Q(terms__contains={"legs": [[account.id]]})
+    return rows.filter(Q(debit_account_id=account.id) | Q(credit_account_id=account.id) | in_legs)
 
 
 def get_transaction(client_id: int, transaction_id: UUID) -> Transaction:
@@ -66,7 +69,14 @@ def shown_transactions(transaction_ids: Iterable[UUID]) -> dict[UUID, Transactio
     """Return transactions as they are now, by id; no status shows less of them afterwards."""
     since = time.monotonic()
     rows = Transaction.objects.filter(pk__in=list(transaction_ids)).select_related(*_ACCOUNTS)
-    return {row.pk: shown(row, since=since) for row in rows}
+    return {shape.id: shape for shape in shown_all(rows, since=since)}
+
+
+def shown_all(rows: Iterable[Transaction], *, since: float) -> list[TransactionShape]:
+    """Return stored transactions as their API shows them, as `shown` does; one query for the accounts of all legs."""
+    found = list(rows)
+    accounts_by_id(account_id for row in found if row.terms is not None for account_id in row.legs.account_ids)
+    return [shown(row, since=since) for row in found]
 
 
 def shown(row: Transaction, *, since: float) -> TransactionShape:
@@ -81,7 +91,8 @@ def shown(row: Transaction, *, since: float) -> TransactionShape:
 
 def transaction_shape(row: Transaction) -> TransactionShape:
     """Return a stored transaction as its API shows it, for what is not shown yet."""
-    exponent = row.currency.exponent
+    exponent, debit, credit, legs = row.currency.exponent, row.debit_account, row.credit_account, row.legs
+    found = () if legs.terms is None else legs.found(accounts_by_id(legs.account_ids))
     return TransactionShape(
         id=row.pk,
         receipt_code=row.receipt_code,
@@ -89,8 +100,9 @@ def transaction_shape(row: Transaction) -> TransactionShape:
         status=row.status,
         amount=format_amount(row.amount_minor, exponent=exponent),
         currency=row.currency_id,
-        debit_account=account_name(row.debit_account),
-        credit_account=account_name(row.credit_account),
+        debit_account=None if debit is None else account_name(debit),
+        credit_account=None if credit is None else account_name(credit),
+        **shown_terms(legs.terms, found),
         user_id=row.user_id,
         peer_user_id=row.peer_user_id,
         reference=row.reference,

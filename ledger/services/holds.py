@@ -77,7 +77,7 @@ def expire_holds() -> int:
     ended = 0
     while not stopping.stopping():
         due = _free_and_due()
-        accounts_by_id(account_id for row in due for account_id in (row.debit_account_id, row.credit_account_id))
+        accounts_by_id(account_id for row in due for account_id in row.legs.account_ids)  # one query for all
         intents = [stored_intent(row, action=Action.EXPIRE, actor="schedule", request_id="") for row in due]
         outcomes = post(intents) if intents else []
         count = sum(outcome.transaction is not None for outcome in outcomes)

@@ -28,6 +28,7 @@ from config.runtime.logging import get_logger
 from config.runtime.metrics import POSTING_RETRIES
 from config.runtime.sql import sql_file
 from ledger.domain.accounts import AccountRef
+from ledger.domain.legs import StoredLegs, Terms
 from ledger.domain.states import Status
 from ledger.errors import RETRYABLE, Contention, DependencyDown, PostingContended, PostingRefused
 from ledger.locks import ALONE_PATIENCE, ROUND_PATIENCE, bound_waits, free_balances, try_lane
@@ -56,8 +57,9 @@ class _Due(NamedTuple):
     client_id: int
     type: str
     amount_minor: Decimal
-    debit_account_id: int
-    credit_account_id: int
+    debit_account_id: int | None
+    credit_account_id: int | None
+    terms: str | None
     reference: str | None
     description: str | None
     metadata: str
@@ -74,8 +76,9 @@ class _Due(NamedTuple):
     trace: str
 
     @property
-    def account_ids(self) -> tuple[int, int]:
-        return self.debit_account_id, self.credit_account_id
+    def legs(self) -> StoredLegs:
+        terms = None if self.terms is None else msgspec.json.decode(self.terms, type=Terms)
+        return StoredLegs(self.debit_account_id, self.credit_account_id, int(self.amount_minor), terms)
 
 
 class LaneTaken(Exception):
@@ -132,9 +135,9 @@ def _commit(lane: int, only: Collection[UUID] | None, patience: str) -> int:
 def _around_locked(lane: int) -> int:
     """Post those whose accounts nobody else holds, then the others one by one: most were locked for an instant."""
     rows = _due(lane)
-    free = _free(account_id for row in rows for account_id in row.account_ids)
-    ready = [row for row in rows if free.issuperset(row.account_ids)]
-    others = [row for row in rows if not free.issuperset(row.account_ids)]
+    free = _free(account_id for row in rows for account_id in row.legs.account_ids)
+    ready = [row for row in rows if free.issuperset(row.legs.account_ids)]
+    others = [row for row in rows if not free.issuperset(row.legs.account_ids)]
     try:
         posted = _round(lane, [row.id for row in ready]) if ready else 0
     except (DatabaseError, Overdue, PostingContended) as error:
@@ -152,13 +155,13 @@ def _one_by_one(lane: int, rows: Collection[_Due], *, patience: str | None = Non
     for row in rows:
         if time.monotonic() > until or stopping.stopping():
             break
-        if not stuck.isdisjoint(row.account_ids):
+        if not stuck.isdisjoint(row.legs.account_ids):
             posted += _count_attempt(lane, row.id, Contention.code)
             continue
         code = _alone(lane, row.id, patience)
         posted += 1 if code is None else _count_attempt(lane, row.id, code)
         if code == Contention.code:
-            stuck |= set(row.account_ids) - _free(row.account_ids)
+            stuck |= set(row.legs.account_ids) - _free(row.legs.account_ids)
     return posted
 
 
@@ -195,7 +198,7 @@ def _claim(lane: int, only: Collection[UUID] | None) -> list[Intent]:
         if not try_lane(cursor, lane):
             raise LaneTaken
     rows = _due(lane, only)
-    accounts = accounts_by_id(account_id for row in rows for account_id in row.account_ids)
+    accounts = accounts_by_id(account_id for row in rows for account_id in row.legs.account_ids)
     return [_intent(row, accounts) for row in rows]
 
 
@@ -266,13 +269,14 @@ def _failed(intent: Intent, code: str, attempts: int) -> Settled:
 
 
 def _intent(row: _Due, accounts: Mapping[int, AccountRef]) -> Intent:
+    legs = row.legs
     return Intent(
         id=row.id,
         client_id=row.client_id,
         type=row.type,
-        amount_minor=int(row.amount_minor),
-        debit=accounts[row.debit_account_id],
-        credit=accounts[row.credit_account_id],
+        amount_minor=legs.amount_minor,
+        legs=legs.found(accounts),
+        terms=legs.terms,
         reference=row.reference,
         description=row.description,
         metadata=msgspec.json.decode(row.metadata),

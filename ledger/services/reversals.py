@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from config.runtime.ids import uuid7
-from ledger.errors import NotReversible, ReversalExceeds
+from ledger.domain.legs import Leg, terms_of
+from ledger.errors import NotDivisible, NotReversible, ReversalExceeds
 from ledger.kinds.reversal import KIND as REVERSAL
 from ledger.models import Transaction
 from ledger.posting.engine import post
@@ -59,24 +60,32 @@ def reverse_transaction(
 
 
 def reversal_intent(row: Transaction, reversal: Reversal, *, actor: str, request_id: str) -> Intent:
-    """Return what takes a transaction back, to be posted.
+    """Return what takes a transaction back, to be posted: what has terms, as a whole.
 
     Raises:
         Invalid: it is no amount of its currency.
         ReversalExceeds: there never was so much.
+        NotDivisible: it has terms, and this is not the whole.
     """
     original = stored_intent(row, actor=actor, request_id=request_id)
     left_minor = row.booked_minor - row.reversed_minor
     amount_minor = portion(reversal.amount, row.currency.exponent) or left_minor or row.amount_minor
     if amount_minor > row.amount_minor:
         raise ReversalExceeds
+    if amount_minor != row.amount_minor and not original.is_divisible:
+        raise NotDivisible
+    back = tuple([Leg(account, -minor) for account, minor in original.portion(amount_minor)])
+    if original.terms is None:
+        legs, terms = back[::-1], None
+    else:
+        legs, terms = back, terms_of(back, by_legs=True)
     return Intent(
         id=uuid7(),
         client_id=row.client_id,
         type=REVERSAL.name,
         amount_minor=amount_minor,
-        debit=original.credit,
-        credit=original.debit,
+        legs=legs,
+        terms=terms,
         idempotency_key=reversal.idempotency_key,
         request_hash=reversal.request_hash,
         reference=reversal.reference,

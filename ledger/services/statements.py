@@ -18,7 +18,8 @@ from ledger.kinds import KINDS
 from ledger.posting.engine import ROUND_SIZE_MAX
 from ledger.queries.accounts import exponent_of, find_accounts
 from ledger.services.accounts import Opening, open_accounts
-from ledger.services.transactions import Submission, Submitted, submit_transactions
+from ledger.services.submissions import Submission
+from ledger.services.transactions import Submitted, submit_transactions
 from ledger.statements import Bank, MalformedLine, StatementLine
 
 PROBLEMS_SHOWN_MAX = 100
@@ -162,6 +163,9 @@ def _submission(bank: Bank, line: StatementLine) -> Submission:
         currency=currency,
         reference=line.id,
         metadata=dict(line.metadata),
+        # What the bank charged has a line of its own.
+        fee="0",
+        may_be_old=True,
         effective_at=datetime(line.on.year, line.on.month, line.on.day, tzinfo=UTC),
         idempotency_key=bank.idempotency_key(_required(line.id)),
         request_hash=line.content_hash,

@@ -16,14 +16,14 @@ from ledger.queries.accounts import accounts_by_id
 
 def stored_intent(row: Transaction, *, actor: str, request_id: str, **asked: Any) -> Intent:
     """Return the intent that a transaction was, for who asks something of it now; `asked` says what."""
-    accounts = accounts_by_id((row.debit_account_id, row.credit_account_id))
+    legs = row.legs
     return Intent(
         id=row.pk,
         client_id=row.client_id,
         type=row.type,
         amount_minor=row.amount_minor,
-        debit=accounts[row.debit_account_id],
-        credit=accounts[row.credit_account_id],
+        legs=legs.found(accounts_by_id(legs.account_ids)),
+        terms=legs.terms,
         reference=row.reference,
         description=row.description,
         metadata=row.metadata,

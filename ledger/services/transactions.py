@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -17,66 +17,26 @@ from django.db.transaction import TransactionManagementError
 from config.runtime.batching import MicroBatcher, NotBegun, OutcomeUnknown, QueueFull
 from config.runtime.database import release_connections
 from config.runtime.errors import DomainError
-from config.runtime.ids import uuid7
 from config.runtime.lifecycle import Step, lifecycle
 from config.runtime.metrics import RECEIPT_BATCH_LATENCY, RECEIPT_BATCH_SIZE
-from config.runtime.tracing import outgoing_headers
-from ledger.domain.accounts import AccountRef
-from ledger.domain.money import AmountInvalid, format_amount, parse_positive_amount
+from ledger.domain.money import format_amount
 from ledger.domain.receipts import receipt_code
-from ledger.domain.shapes import AUTOMATIC, MANUAL, TransactionShape
+from ledger.domain.shapes import TransactionShape
 from ledger.errors import (
-    AMOUNT_REFUSALS,
     AcceptTimeout,
-    AccountUnknown,
-    CurrencyMismatch,
-    CurrencyUnknown,
-    EffectiveInFuture,
-    EffectiveOutOfRange,
     ExecuteAtInDryRun,
-    ExecuteTooFar,
-    ExpiresOutOfRange,
-    ExpiresUnasked,
-    SameAccount,
-    TypeUnknown,
     failure_of,
 )
-from ledger.kinds import KINDS
 from ledger.locks import patience
 from ledger.posting.accept import accept
 from ledger.posting.engine import ROUND_SIZE_MAX, post
 from ledger.posting.intents import Intent, Outcome
 from ledger.posting.queue import note_refusal
-from ledger.queries.accounts import exponent_of, find_accounts
+from ledger.queries.accounts import find_accounts
 from ledger.queries.transactions import shown_transactions
-
-EFFECTIVE_AHEAD_MAX = timedelta(minutes=5)
-EXECUTE_AHEAD_MAX = timedelta(days=366)
-HOLD_LASTS, HOLD_LASTS_MAX = timedelta(days=7), timedelta(days=31)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A transaction as a door was asked for it: accounts by id or path, the amount as text in major units.
-
-    `group` names those of a batch that are booked together or not at all.
-    """
-
-    type: str
-    debit_account: str
-    credit_account: str
-    amount: str
-    currency: str
-    reference: str | None = None
-    description: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    effective_at: datetime | None = None
-    execute_at: datetime | None = None
-    capture: str = AUTOMATIC
-    expires_at: datetime | None = None
-    group: str | None = None
-    idempotency_key: str | None = None
-    request_hash: bytes | None = None
+from ledger.services.intents import intent_of
+from ledger.services.legs import account_names
+from ledger.services.submissions import Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +117,7 @@ def try_transaction(
 def _looked_up(client_id: int, submission: Submission, *, actor: str, request_id: str, now: datetime) -> Intent:
     if connection.in_atomic_block:
         raise TransactionManagementError("Another thread commits this: call it outside of database transactions.")
-    accounts = find_accounts(client_id, (submission.debit_account, submission.credit_account))
+    accounts = find_accounts(client_id, account_names([submission]))
     intent = intent_of(client_id, submission, accounts, actor=actor, request_id=request_id, now=now)
     # The commit that this thread waits for needs a connection of the same pool.
     release_connections()
@@ -190,8 +150,7 @@ def submit_transactions(
         PostingContended: other postings kept the round from finishing; nothing of it was stored.
     """
     assert len(submissions) <= ROUND_SIZE_MAX
-    names = {name for one in submissions for name in (one.debit_account, one.credit_account)}
-    accounts = find_accounts(client_id, names)
+    accounts = find_accounts(client_id, account_names(submissions))
     results: list[Submitted | DomainError | None] = [None] * len(submissions)
     intents: dict[int, Intent] = {}
     for index, submission in enumerate(submissions):
@@ -206,98 +165,6 @@ def submit_transactions(
     return [result for result in results if result is not None]
 
 
-def intent_of(
-    client_id: int,
-    submission: Submission,
-    accounts: Mapping[str, AccountRef],
-    *,
-    actor: str,
-    request_id: str,
-    now: datetime,
-) -> Intent:
-    if submission.type not in KINDS or not KINDS[submission.type].is_asked_by_name:
-        raise TypeUnknown.at("/type", detail=f"There is no type {submission.type!r}.")
-    debit = _account(accounts, "/debit_account", submission.debit_account)
-    credit = _account(accounts, "/credit_account", submission.credit_account)
-    if debit is credit or debit.id == credit.id:
-        raise SameAccount.at("/credit_account")
-    amount_minor = _amount(submission, debit, credit)
-    execute_at = _execute_at(submission.execute_at, now)
-    expires_at = _expires_at(submission, execute_at or now)
-    return Intent(
-        id=uuid7(),
-        client_id=client_id,
-        type=submission.type,
-        amount_minor=amount_minor,
-        debit=debit,
-        credit=credit,
-        idempotency_key=submission.idempotency_key,
-        request_hash=submission.request_hash,
-        reference=submission.reference,
-        description=submission.description,
-        metadata=submission.metadata,
-        effective_at=_effective_at(submission.effective_at, now) or execute_at,
-        execute_at=execute_at,
-        expires_at=expires_at,
-        group=submission.group,
-        actor=actor,
-        request_id=request_id,
-        trace=outgoing_headers().get("traceparent", ""),
-    )
-
-
-def _account(accounts: Mapping[str, AccountRef], pointer: str, name: str) -> AccountRef:
-    if name not in accounts:
-        raise AccountUnknown.at(pointer, detail=f"There is no account {name!r}.")
-    return accounts[name]
-
-
-def _amount(submission: Submission, debit: AccountRef, credit: AccountRef) -> int:
-    exponent = exponent_of(submission.currency)
-    if exponent is None:
-        raise CurrencyUnknown.at("/currency", detail=f"There is no currency {submission.currency!r}.")
-    for account in (debit, credit):
-        if account.currency != submission.currency:
-            raise CurrencyMismatch.at("/currency", detail=f"Account {account.path} is in {account.currency}.")
-    try:
-        return parse_positive_amount(submission.amount, exponent=exponent)
-    except AmountInvalid as error:
-        raise AMOUNT_REFUSALS[error.code].at("/amount", detail=str(error)) from error
-
-
-def _effective_at(moment: datetime | None, now: datetime) -> datetime | None:
-    if moment is None:
-        return None
-    if moment > now + EFFECTIVE_AHEAD_MAX:
-        raise EffectiveInFuture.at("/effective_at")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise EffectiveOutOfRange.at("/effective_at") from error
-
-
-def _execute_at(moment: datetime | None, now: datetime) -> datetime | None:
-    """Return when it is to be executed, None for at once: a time that has passed by now asks for nothing else."""
-    if moment is None or moment <= now:
-        return None
-    if moment > now + EXECUTE_AHEAD_MAX:
-        raise ExecuteTooFar.at("/execute_at")
-    return moment.astimezone(UTC)
-
-
-def _expires_at(submission: Submission, held_at: datetime) -> datetime | None:
-    """Return when what is held ends; None for what is booked at once."""
-    if submission.capture != MANUAL:
-        if submission.expires_at is not None:
-            raise ExpiresUnasked.at("/expires_at")
-        return None
-    if submission.expires_at is None:
-        return held_at + HOLD_LASTS
-    if not held_at < submission.expires_at <= held_at + HOLD_LASTS_MAX:
-        raise ExpiresOutOfRange.at("/expires_at")
-    return submission.expires_at.astimezone(UTC)
-
-
 def log_start(intents: Iterable[Intent]) -> None:
     lifecycle("transaction.start", (_step(intent) for intent in intents))
 
@@ -307,8 +174,8 @@ def _step(intent: Intent) -> Step:
         receipt=receipt_code(intent.id),
         request_id=intent.request_id,
         type=intent.type,
-        amount=format_amount(intent.amount_minor, exponent=intent.debit.exponent),
-        currency=intent.debit.currency,
+        amount=format_amount(intent.amount_minor, exponent=intent.exponent),
+        currency=intent.currency,
         accounts=len(intent.accounts),
     )
 

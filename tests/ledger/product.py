@@ -33,9 +33,11 @@ from ledger.services.batches.retry import retry_batch
 from ledger.services.batches.submit import submit_batch, try_batch
 from ledger.services.batches.turns import post_due_batch
 from ledger.services.idempotency import Claim
+from ledger.services.intents import intent_of
 from ledger.services.posting import post_due
 from ledger.services.retry import retry_transaction
-from ledger.services.transactions import Submission, intent_of, submit_transaction, try_transaction
+from ledger.services.submissions import Submission
+from ledger.services.transactions import submit_transaction, try_transaction
 from tests.ledger.locks import locked
 from tests.ledger.model.asks import Answer, Ask, Tried, amount_text
 from tests.ledger.model.boxes import Box

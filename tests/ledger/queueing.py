@@ -14,6 +14,7 @@ from psycopg import sql
 
 from config.runtime.clock import now
 from config.runtime.ids import uuid7
+from ledger.domain.legs import pair
 from ledger.models import QueuedPosting, Transaction
 from ledger.posting.accept import accept
 from ledger.posting.intents import Intent
@@ -33,8 +34,9 @@ def intent(tenant: Tenant, debit: str = "users:alice:USD", credit: str = "users:
     """Return what the service makes of a request; 1.00 from alice to bob, unless told otherwise."""
     accounts = find_accounts(tenant.client.pk, (debit, credit))
     fields: dict[str, Any] = {"id": uuid7(), "client_id": tenant.client.pk, "type": "transfer", "actor": "test"}
-    fields |= {"amount_minor": 100, "debit": accounts[debit], "credit": accounts[credit]}
-    return Intent(**(fields | more))
+    fields |= {"amount_minor": 100} | more
+    fields |= {"legs": pair(accounts[debit], accounts[credit], fields["amount_minor"])}
+    return Intent(**fields)
 
 
 def accepted(intents: list[Intent]) -> list[UUID]:

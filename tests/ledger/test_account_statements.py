@@ -21,6 +21,7 @@ from config.runtime.ids import uuid7
 from config.runtime.logging import unit_of_work
 from ledger import locks
 from ledger.domain.accounts import AccountRef
+from ledger.domain.legs import pair
 from ledger.domain.money import parse_limit
 from ledger.models import Entry
 from ledger.posting.engine import settle
@@ -297,8 +298,7 @@ def test_a_booking_that_is_not_committed_yet_is_waited_for(bank: Tenant) -> None
         client_id=bank.client.pk,
         type="cash_in",
         amount_minor=500,
-        debit=ref(bank, "cash:USD"),
-        credit=ref(bank, alice.path),
+        legs=pair(ref(bank, "cash:USD"), ref(bank, alice.path), 500),
         actor="test",
     )
     is_written, may_commit = Event(), Event()

@@ -173,4 +173,6 @@ def test_accounts_opened_together_are_opened_once(bank: Tenant) -> None:
 def test_a_path_that_looks_like_an_id_still_names_its_account(bank: Tenant) -> None:
     path = "01a00000-0000-7000-8000-00000000abcd"
     bank.open(path)
-    assert bank.move("cash:USD", path, "1.00").transaction.credit_account.path == path
+    credited = bank.move("cash:USD", path, "1.00").transaction.credit_account
+    assert credited is not None
+    assert credited.path == path

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from config.runtime.clock import now, rfc3339
 from ledger.domain.accounts import Frozen
 from ledger.models import Account, Entry, Journal, Transaction, TransactionEvent
 from ledger.services.account_changes import freeze_account
@@ -192,29 +194,39 @@ def test_another_clients_account_is_as_unknown_as_none(people: Bank, other_bank:
 
 
 MOMENTS = {
-    "the year 1": ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
-    "the year 999": ("0999-12-31T23:59:59.5Z", "0999-12-31T23:59:59.500000Z"),
+    "half a second": ("2025-12-31T23:59:59.5Z", "2025-12-31T23:59:59.500000Z"),
     "before the epoch": ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59.000000Z"),
     "another offset": ("2026-01-01T00:30:00+05:30", "2025-12-31T19:00:00.000000Z"),
 }
 
 
 @pytest.mark.parametrize(("sent", "shown"), MOMENTS.values(), ids=MOMENTS)
-def test_a_moment_of_the_past_is_kept_as_it_was_said(people: Bank, sent: str, shown: str) -> None:
+def test_a_moment_of_the_past_is_kept_as_it_was_said(people: Bank, settings: Any, sent: str, shown: str) -> None:
+    settings.BACKDATE_MAX_DAYS = 36_500
     bank = people[0]
     answer = bank.post(URL, body(effective_at=sent))
     stored = bank.get(answer["Location"])
     assert (answer.json()["effective_at"], stored.json()["effective_at"]) == (shown, shown)
 
 
-def test_a_moment_before_all_time_is_refused(people: Bank) -> None:
-    """In UTC it lies before the year 1; in the engine it would fail everybody who shares its commit."""
+# In UTC the last lies before the year 1; in the engine it would fail everybody who shares its commit.
+@pytest.mark.parametrize("days", [0, 90, 36_500])
+@pytest.mark.parametrize("sent", ["1900-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"])
+def test_what_took_effect_too_long_ago_is_refused(people: Bank, settings: Any, sent: str, days: int) -> None:
+    settings.BACKDATE_MAX_DAYS = days
     bank = people[0]
     before = written(bank)
-    answer = bank.post(URL, body(effective_at="0001-01-01T00:00:00+14:00"))
-    assert answer.status_code == 422
+    answer = bank.post(URL, body(effective_at=sent))
+    assert problem(answer) == (422, "effective_at_too_old")
     assert answer.json()["errors"][0]["pointer"] == "/effective_at"
     assert written(bank) == before
+
+
+def test_a_booking_may_be_back_dated_to_the_day_that_is_configured(people: Bank, settings: Any) -> None:
+    settings.BACKDATE_MAX_DAYS = 3
+    ages = {"within": timedelta(days=3, minutes=-1), "beyond": timedelta(days=3, minutes=1)}
+    answers = {name: people[0].post(URL, body(effective_at=rfc3339(now() - age))) for name, age in ages.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == {"within": 201, "beyond": 422}
 
 
 HEADERS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +42,7 @@ SAID: dict[str, dict[str, Any]] = {
         "reference": "invoice 7",
         "description": "Bücher — “two”\\\n",
         "metadata": {"team": "red", "n": 2**53 - 1, "vip": True, "gone": None},
-        "effective_at": "2026-01-01T01:00:00.5+01:00",
+        "effective_at": (now() - timedelta(days=1)).astimezone(timezone(timedelta(hours=1))).isoformat(),
     },
 }
 

@@ -131,8 +131,8 @@ def test_several_captures_and_the_last_lets_go_the_rest(people: Tenant) -> None:
     told = json.loads(OutboxEvent.objects.get(type="transaction.completed", data__contains=transaction).data)
     assert [(entry["layer"], entry["side"], entry["amount"]) for entry in told["entries"]] == [
         ("held", "credit", "3.00"),
-        ("posted", "debit", "0.50"),
         ("held", "debit", "3.00"),
+        ("posted", "debit", "0.50"),
         ("posted", "credit", "0.50"),
     ]
     assert verify(client_id=people.client.pk).holds

@@ -292,6 +292,7 @@ FIXED = {
     "currency_id": "'EUR'",
     "debit_account_id": "{mallory}",
     "credit_account_id": "{mallory}",
+    "terms": "'{{\"legs\": []}}'",
     "user_id": "'mallory'",
     "peer_user_id": "'mallory'",
     "reference": "'another'",

@@ -14,6 +14,7 @@ from config.runtime.ids import uuid7
 from config.runtime.logging import set_role
 from config.runtime.tracing import span
 from ledger.domain.accounts import Frozen
+from ledger.domain.legs import pair
 from ledger.domain.receipts import receipt_code
 from ledger.events.models import OutboxEvent
 from ledger.models import Journal
@@ -165,8 +166,7 @@ def test_requests_that_share_a_commit_keep_their_own_ids_and_traces(people: Tena
             client_id=people.client.pk,
             type="transfer",
             amount_minor=1,
-            debit=alice,
-            credit=bob,
+            legs=pair(alice, bob, 1),
             actor="test",
             request_id=f"request-{number}",
             trace=trace,

@@ -239,11 +239,13 @@ def test_a_line_becomes_a_transaction_with_its_date_and_counterparty(client_name
     assert ran.code == 0
     row = Transaction.objects.get(client__name=client_name)
     assert (row.type, row.status, row.amount_minor) == ("bank_transfer_out", "completed", 154600)
+    assert row.debit_account is not None
+    assert row.credit_account is not None
     assert (row.debit_account.path, row.credit_account.path) == ("customers:pkdd99:947:CZK", "banks:CZK")
     assert (row.reference, row.idempotency_key, row.user_id) == ("276579", "pkdd99:276579", "pkdd99:947")
     assert row.effective_at == datetime(1993, 11, 13, tzinfo=UTC)
     assert row.metadata == {"k_symbol": "SIPO", "counterparty_bank": "GH", "counterparty_account": "67947453"}
-    customer = Account.objects.select_related("balance").get(pk=row.debit_account_id)
+    customer = Account.objects.select_related("balance").get(pk=row.debit_account.pk)
     assert (customer.kind, customer.user_id, customer.balance.floor) == ("liability", "pkdd99:947", None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config.runtime.clock import rfc3339
+from config.runtime.clock import now, rfc3339
 from config.runtime.ids import moment_of
 from ledger.events.models import OutboxEvent
 from ledger.models import Transaction, TransactionEvent
@@ -21,14 +21,15 @@ def test_a_transfer_is_answered_when_it_is_booked(people: Tenant) -> None:
         "description": "für Bob ✓",
         "metadata": {"order": "7", "n": 1, "gift": False},
     }
-    answer = people.post(URL, body(**said, effective_at="2026-01-01T00:00:00Z"))
+    yesterday = rfc3339(now() - timedelta(days=1))
+    answer = people.post(URL, body(**said, effective_at=yesterday))
 
     shown = answer.json()
     assert answer.status_code == 201
     assert (answer["Location"], answer["Preference-Applied"]) == (f"{URL}/{shown['id']}", "wait=5")
     assert {name: shown[name] for name in said} == said
     expected = {"type": "transfer", "status": "completed", "amount": "1.00", "currency": "USD", "error": None}
-    expected |= {"user_id": "alice", "peer_user_id": "bob", "effective_at": "2026-01-01T00:00:00.000000Z"}
+    expected |= {"user_id": "alice", "peer_user_id": "bob", "effective_at": yesterday}
     assert {name: shown[name] for name in expected} == expected
     assert shown["debit_account"]["path"] == "users:alice:USD"
     assert shown["credit_account"]["path"] == "users:bob:USD"

@@ -193,6 +193,26 @@ CORRUPTIONS = {
         f"UPDATE ledger_transaction SET amount_minor = amount_minor + 1 WHERE id = {TRANSFER}",
         {"transactions_booked"},
     ),
+    "a transaction's terms lead the other way": (
+        f"""
+        UPDATE ledger_transaction SET terms = jsonb_build_object('legs', jsonb_build_array(
+            jsonb_build_array(credit_account_id, amount_minor::text),
+            jsonb_build_array(debit_account_id, (-amount_minor)::text)
+        ))
+        WHERE id = {TRANSFER}
+        """,
+        {"terms_told", "transactions_booked"},
+    ),
+    "the legs of a failed transaction do not balance": (
+        f"""
+        UPDATE ledger_transaction SET terms = jsonb_build_object('legs', jsonb_build_array(
+            jsonb_build_array(debit_account_id, amount_minor::text),
+            jsonb_build_array(credit_account_id, (-amount_minor - 1)::text)
+        ))
+        WHERE id = {FAILED}
+        """,
+        {"terms_told"},
+    ),
     "a failed transaction has a journal": (
         f"UPDATE ledger_journal SET transaction_id = {FAILED} WHERE id = {JOURNAL}",
         {"journals_of_transactions", "transactions_booked", "sums_booked"},

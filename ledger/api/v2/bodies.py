@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, UnsetType
@@ -14,9 +14,12 @@ from config.api.decoding import Body, decode
 from config.api.idempotency import fingerprint
 from config.runtime.errors import FieldError, Invalid
 from ledger.domain.accounts import AccountKind
+from ledger.domain.balances import Side
 from ledger.domain.batches import BatchMode
+from ledger.domain.legs import LEGS_MAX
+from ledger.errors import LegsBesideAccounts
 from ledger.services.batches.checks import ITEMS_ASYNC_MAX, Item, Unreadable, check_size
-from ledger.services.transactions import Submission
+from ledger.services.submissions import LegAsked, Submission
 
 MetadataKey = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
 MetadataValue = Annotated[str, Meta(max_length=500)] | int | bool | None
@@ -35,7 +38,11 @@ LimitText = Annotated[str, Meta(min_length=1, max_length=80)] | None | UnsetType
 KeyText = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,255}\Z", description="As the header of a single transaction.")]
 GroupText = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,64}\Z", description="Up to 1,000 items have one label.")]
 
+T = TypeVar("T")
+
 WHOLE_MAX = 2**53 - 1
+_BETWEEN_TWO = ("debit_account", "credit_account", "amount", "currency")
+_ON_TOP = ("fee", "credit_amount", "credit_currency", "rate", "rate_source")
 _OF_THE_BATCH = frozenset({"idempotency_key", "group"})
 
 
@@ -72,14 +79,45 @@ class LimitsIn(ChangeIn, frozen=True, kw_only=True):
     ceiling: LimitText = msgspec.UNSET
 
 
-class TransactionIn(Body, frozen=True, kw_only=True):
-    """Money to move: it debits one account and credits another of the same currency."""
+class LegIn(Body, frozen=True, kw_only=True):
+    """So much of one account, on one side."""
 
-    type: Annotated[str, Meta(min_length=1, max_length=32, description="What it is, such as transfer.")]
-    debit_account: AccountText
-    credit_account: AccountText
+    account: AccountText
+    side: Side
     amount: AmountText
     currency: CurrencyText
+
+
+class TransactionIn(Body, frozen=True, kw_only=True):
+    """Money to move: it debits one account and credits another.
+
+    With `legs` instead of `debit_account`, `credit_account`, `amount` and `currency` it books all of them in one
+    journal; the debits must be equal to the credits in each currency.
+
+    Where the credit account is of another currency, `credit_currency`, `rate` and `rate_source` are required: it is
+    credited `credit_amount`, or `amount * rate` rounded half to even, by way of the accounts `liquidity:{currency}`.
+    `fee` is paid by the debit account on top of the amount, to `fees:{currency}`.
+    """
+
+    type: Annotated[str, Meta(min_length=1, max_length=32, description="What it is, such as transfer.")]
+    debit_account: AccountText | UnsetType = msgspec.UNSET
+    credit_account: AccountText | UnsetType = msgspec.UNSET
+    amount: AmountText | UnsetType = msgspec.UNSET
+    currency: CurrencyText | UnsetType = msgspec.UNSET
+    legs: (
+        Annotated[
+            list[LegIn], Meta(min_length=2, max_length=LEGS_MAX, description="Instead of two accounts and an amount.")
+        ]
+        | UnsetType
+    ) = msgspec.UNSET
+    fee: Annotated[str, Meta(min_length=1, max_length=80, description="Instead of what the type costs.")] | None = None
+    credit_amount: AmountText | None = None
+    credit_currency: CurrencyText | None = None
+    rate: (
+        Annotated[str, Meta(min_length=1, max_length=41, description="Of the credit currency for one of the other.")]
+        | None
+    ) = None
+    rate_source: Annotated[str, Meta(min_length=1, max_length=64, description="Who says the rate.")] | None = None
     reference: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     description: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
     metadata: Metadata = msgspec.field(default_factory=dict)
@@ -120,15 +158,22 @@ def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) 
     """Return what the service is asked for.
 
     Raises:
-        Invalid: `field_range`, a number in the metadata.
+        Invalid: `field_range`, a number in the metadata; `field_missing`; `legs_beside_accounts`.
     """
     check_metadata(body.metadata)
+    _check_form(body)
     return Submission(
         type=body.type,
-        debit_account=body.debit_account,
-        credit_account=body.credit_account,
-        amount=body.amount,
-        currency=body.currency,
+        debit_account=_given(body.debit_account),
+        credit_account=_given(body.credit_account),
+        amount=_given(body.amount),
+        currency=_given(body.currency),
+        legs=tuple([LegAsked(**msgspec.structs.asdict(leg)) for leg in _given(body.legs) or ()]),
+        fee=body.fee,
+        credit_amount=body.credit_amount,
+        credit_currency=body.credit_currency,
+        rate=body.rate,
+        rate_source=body.rate_source,
         reference=body.reference,
         description=body.description,
         metadata=body.metadata,
@@ -139,6 +184,22 @@ def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) 
         idempotency_key=key,
         request_hash=request_hash,
     )
+
+
+def _check_form(body: TransactionIn) -> None:
+    """Refuse what names neither legs nor two accounts and an amount, or both."""
+    if body.legs is msgspec.UNSET:
+        for name in _BETWEEN_TWO:
+            if getattr(body, name) is msgspec.UNSET:
+                raise Invalid.at(f"/{name}", "field_missing", f"Object missing required field `{name}`")
+        return
+    for name in (*_BETWEEN_TWO, *_ON_TOP):
+        if getattr(body, name) not in (msgspec.UNSET, None):
+            raise LegsBesideAccounts.at(f"/{name}")
+
+
+def _given(value: T | UnsetType) -> T | None:
+    return None if value is msgspec.UNSET else value
 
 
 def check_metadata(metadata: dict[str, str | int | bool | None]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +30,7 @@ from ledger.api.v2.claims import claim_of
 from ledger.api.v2.filters import TransactionFilters
 from ledger.domain.shapes import AcceptedShape, HistoryShape, TransactionShape
 from ledger.domain.states import Status
-from ledger.queries.transactions import get_transaction, history_of, shown, shown_transaction
+from ledger.queries.transactions import get_transaction, history_of, shown_all, shown_transaction
 from ledger.services.retry import OPERATION as RETRY
 from ledger.services.retry import retry_transaction
 from ledger.services.transactions import failure_in, submit_transaction, try_transaction
@@ -146,7 +145,7 @@ class TransactionViewSet(ViewSet):
         filters = TransactionFilters.read(request.query_params)
         scopes, since = filters.scopes(principal_of(request).client_id), time.monotonic()
         page = page_of(scopes, PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
-        return Response(page.answer(partial(shown, since=since)))
+        return Response(page.answer_all(shown_all(page.rows, since=since)))
 
     @extend_schema(responses=TransactionShape, summary="Look at a transaction")
     def retrieve(self, request: Request, pk: UUID) -> Response:

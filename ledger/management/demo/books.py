@@ -17,7 +17,8 @@ from ledger.kinds import KINDS
 from ledger.models import Account, Transaction
 from ledger.services.account_changes import freeze_account
 from ledger.services.accounts import Opening, open_accounts
-from ledger.services.transactions import Submission, Submitted, submit_transactions
+from ledger.services.submissions import Submission
+from ledger.services.transactions import Submitted, submit_transactions
 
 ACTOR = "command:make_demo"
 CURRENCY, EXPONENT = "USD", 2

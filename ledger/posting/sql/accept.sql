@@ -6,25 +6,25 @@ WITH accepted AS (
     FROM unnest(
         %(id)s::uuid[], %(client_id)s::bigint[], %(idempotency_key)s::text[], %(request_hash)s::bytea[],
         %(receipt_code)s::text[], %(type)s::text[], %(status)s::text[], %(amount_minor)s::numeric[],
-        %(currency_id)s::text[], %(debit_account_id)s::bigint[], %(credit_account_id)s::bigint[], %(user_id)s::text[],
+        %(currency_id)s::text[], %(debit_account_id)s::bigint[], %(credit_account_id)s::bigint[], %(terms)s::jsonb[], %(user_id)s::text[],
         %(peer_user_id)s::text[], %(reference)s::text[], %(description)s::text[], %(metadata)s::jsonb[],
         %(effective_at)s::timestamptz[], %(execute_at)s::timestamptz[], %(expires_at)s::timestamptz[],
         %(created_at)s::timestamptz[], %(actor)s::text[], %(request_id)s::text[], %(trace)s::text[]
     ) AS accepted (
         id, client_id, idempotency_key, request_hash, receipt_code, type, status, amount_minor, currency_id,
-        debit_account_id, credit_account_id, user_id, peer_user_id, reference, description, metadata, effective_at,
+        debit_account_id, credit_account_id, terms, user_id, peer_user_id, reference, description, metadata, effective_at,
         execute_at, expires_at, created_at, actor, request_id, trace
     )
 ),
 stored AS (
     INSERT INTO ledger_transaction (
         id, client_id, idempotency_key, request_hash, receipt_code, type, status, amount_minor, currency_id,
-        debit_account_id, credit_account_id, user_id, peer_user_id, reference, description, metadata, effective_at,
+        debit_account_id, credit_account_id, terms, user_id, peer_user_id, reference, description, metadata, effective_at,
         execute_at, expires_at, created_at
     )
     SELECT
         id, client_id, idempotency_key, request_hash, receipt_code, type, status, amount_minor, currency_id,
-        debit_account_id, credit_account_id, user_id, peer_user_id, reference, description, metadata, effective_at,
+        debit_account_id, credit_account_id, terms, user_id, peer_user_id, reference, description, metadata, effective_at,
         execute_at, expires_at, created_at
     FROM accepted
 ),

@@ -10,7 +10,7 @@ from config.runtime.errors import Invalid
 from ledger.domain.batches import BatchMode
 from ledger.errors import BatchEmpty, BatchTooLarge, GroupInAtomicBatch, GroupTooLarge, ItemKeyRepeated
 from ledger.models import Transaction
-from ledger.services.transactions import Submission
+from ledger.services.submissions import Submission
 
 ITEMS_MAX = 1_000
 ITEMS_ASYNC_MAX = 10_000

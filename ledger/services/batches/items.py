@@ -24,8 +24,10 @@ from ledger.posting.intents import Intent, Outcome
 from ledger.queries.accounts import find_accounts
 from ledger.queries.transactions import shown_transactions
 from ledger.services.batches.checks import Item, TakenBack, Unreadable
+from ledger.services.intents import intent_of
+from ledger.services.legs import account_names
 from ledger.services.reversals import Reversal, reversal_intent
-from ledger.services.transactions import Submission, intent_of
+from ledger.services.submissions import Submission
 
 _NOT_BOOKED: dict[str, type[DomainError]] = {
     Status.PROCESSING: IdempotencyKeyInUse,
@@ -119,13 +121,9 @@ def drafted(
 
     Groups are whole until `Draft.refuse_mates`.
     """
-    names = {
-        name
-        for item in items.values()
-        if isinstance(item, Submission)
-        for name in (item.debit_account, item.credit_account)
-    }
-    accounts = find_accounts(head.client_id, names)
+    accounts = find_accounts(
+        head.client_id, account_names(item for item in items.values() if isinstance(item, Submission))
+    )
     draft = Draft(head, items, refusals=dict(refused or {}))
     for index, item in items.items():
         if index not in draft.refusals:

@@ -186,7 +186,7 @@ def _booked(row: Batch) -> list[TakenBack]:
         raise NotReversible("Nothing of the batch is booked.")
     if len(rows) > ITEMS_MAX:
         raise BatchTooLarge(f"A batch of more than {ITEMS_MAX} transactions is not taken back as a whole.")
-    accounts_by_id(account_id for one in rows for account_id in (one.debit_account_id, one.credit_account_id))
+    accounts_by_id(account_id for one in rows for account_id in one.legs.account_ids)  # one query for all
     return [TakenBack(one) for one in rows]
 
 

@@ -36,7 +36,8 @@ from ledger.queries.batches import waiting
 from ledger.services.batches.checks import Item
 from ledger.services.batches.items import BatchHead, Spoiled, drafted, refusal_after
 from ledger.services.batches.rows import count_attempts, finish_items
-from ledger.services.transactions import Submission, log_start
+from ledger.services.submissions import Submission
+from ledger.services.transactions import log_start
 
 TURN_SIZE = 500
 ONE_BY_ONE_S = 10.0

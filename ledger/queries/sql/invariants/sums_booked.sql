@@ -1,4 +1,5 @@
--- Transactions whose sums are not what was booked of them, and what of that other transactions have taken back.
+-- Transactions whose sums are not what was booked of them, and what of that other transactions have taken back. What has
+-- terms is booked and taken back as a whole.
 SELECT t.client_id, t.id AS transaction_id, t.status, t.booked_minor, b.booked, t.reversed_minor, r.reversed
 FROM ledger_transaction t
 LEFT JOIN (
@@ -14,4 +15,7 @@ LEFT JOIN (
     WHERE reverses_id IS NOT NULL AND status = 'completed'
     GROUP BY reverses_id
 ) r ON r.reverses_id = t.id
-WHERE (t.booked_minor, t.reversed_minor) IS DISTINCT FROM (coalesce(b.booked, 0), coalesce(r.reversed, 0))
+WHERE (t.booked_minor, t.reversed_minor) IS DISTINCT FROM (
+    CASE WHEN t.terms IS NULL OR b.booked IS NULL THEN coalesce(b.booked, 0) ELSE t.amount_minor END,
+    coalesce(r.reversed, 0)
+)
