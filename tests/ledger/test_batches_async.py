@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -17,8 +16,7 @@ import pytest
 from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
 from config.runtime.clock import now
-from config.runtime.database import raw_cursor, watch
-from config.runtime.units import Unit, entered
+from config.runtime.database import raw_cursor
 from ledger import actors
 from ledger.models import Batch, BatchItem, Transaction
 from ledger.posting import queue
@@ -29,6 +27,7 @@ from ledger.services.batches import room, turns
 from ledger.services.batches.items import drafted
 from ledger.services.batches.rows import finish_items
 from ledger.services.batches.turns import is_batch_due, post_due_batch
+from tests.counted import statements
 from tests.ledger.locks import in_thread, locked
 from tests.ledger.queueing import messages_of
 from tests.ledger.reference import offences
@@ -78,15 +77,6 @@ def shown(bank: Tenant, answer: Any) -> list[str | None]:
 def tries(answer: Any) -> list[int]:
     found = BatchItem.objects.filter(batch=answer.json()["id"]).order_by("index")
     return list(found.values_list("attempts", flat=True))
-
-
-def statements(work: Callable[[], object]) -> int:
-    """How many statements a piece of work sends to the database."""
-    unit = Unit(event="test", request_id="", trace_id="", fields={})
-    watch()
-    with entered(unit):
-        work()
-    return unit.db_queries
 
 
 def drain() -> None:
