@@ -18,3 +18,29 @@ def test_an_account_s_statement_is_given_as_the_page_says(bank: Tenant, tmp_path
     assert "{'balance': '12.50', 'version': 2} from 2026-01-01T00:00:00.000000Z" in printed
     assert "slip 8,'=SUM(A1:A9) is only a text,cash:till-2:EUR,debit,7.50,12.50" in printed
     assert '<Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">12.50</Amt><CdtDbtInd>CRDT</CdtDbtInd>' in printed
+
+
+def test_a_statement_is_reconciled_as_the_page_says(bank: Tenant) -> None:
+    names = {"--client demo": f"--client '{bank.client.name}'"}
+
+    with Server() as server:
+        printed = run_page(HOW_TO / "reconcile-a-statement.md", bank=bank, server=server, replaced=names)
+
+    for number in (1, 2, 3):
+        assert f'"reference":"INV-{number}"' in printed
+    assert '"matched":{"lines":1,"entries":1},"amount_differs":{"lines":1,"entries":1}' in printed
+    assert '"missing_in_books":{"lines":1,"entries":0},"missing_at_bank":{"lines":0,"entries":1}' in printed
+    told = [line.split(" | ")[0] for line in printed.splitlines() if line.startswith("banks:main:EUR: ")]
+    assert told == [f"banks:main:EUR: {kind}" for kind in ("amount_differs", "missing_in_books", "missing_at_bank")]
+
+
+def test_legs_fees_and_exchanges_are_booked_as_the_page_says(bank: Tenant, tmp_path: Path) -> None:
+    with Server() as server:
+        printed = run_page(HOW_TO / "split-exchange-charge.md", bank=bank, server=server, folder=tmp_path)
+
+    assert '"problem' not in printed
+    assert '"fee":"0.15"' in printed
+    assert '"credit_amount":"1712","credit_currency":"JPY","rate":"171.235"' in printed
+    assert '"rounding":"-0.35"' in printed
+    assert '"type":"reversal","status":"completed","amount":"5.00"' in printed
+    assert "-".join(bank.account(f"users:{name}").balance.posted for name in ("dora:EUR", "emil:EUR")) == "80.00-8.40"

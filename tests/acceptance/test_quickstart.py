@@ -35,16 +35,3 @@ def test_every_block_of_the_quickstart_works_as_it_stands(bank: Tenant, server: 
     assert '"changes":{"frozen":{"before":"debits","after":"none"}},' in printed
     assert printed.count('"balanced":true') == 4  # dollars and euros, now and before the first booking
     assert re.search(r"^ch_[0-9A-Z]{8}_[0-9A-Z]{32}$", printed, flags=re.MULTILINE)
-
-
-def test_every_block_about_reconciling_finds_what_the_page_says(bank: Tenant, server: Server) -> None:
-    names = {"--client demo": f"--client '{bank.client.name}'"}
-
-    printed = run_page(ROOT / "docs" / "how-to" / "reconcile-a-statement.md", bank=bank, server=server, replaced=names)
-
-    for number in (1, 2, 3):
-        assert f'"reference":"INV-{number}"' in printed
-    assert '"matched":{"lines":1,"entries":1},"amount_differs":{"lines":1,"entries":1}' in printed
-    assert '"missing_in_books":{"lines":1,"entries":0},"missing_at_bank":{"lines":0,"entries":1}' in printed
-    told = [line.split(" | ")[0] for line in printed.splitlines() if line.startswith("banks:main:EUR: ")]
-    assert told == [f"banks:main:EUR: {kind}" for kind in ("amount_differs", "missing_in_books", "missing_at_bank")]
