@@ -16,6 +16,8 @@ from benchmarks.harness import Options, Row, Table, load, median, ratio
 SIZE = 1000
 WAYS = {
     "engine": "book",
+    "dated": "book, effective a day ago",
+    "charged": "book, with a fee: four legs",
     "hold": "hold",
     "capture": "capture what is held",
     "void": "void what is held",
@@ -24,7 +26,7 @@ WAYS = {
 
 
 def run(options: Options) -> Iterator[Table]:
-    """Holds, captures, voids and reversals, 1,000 a commit in one process, beside bookings."""
+    """Back-dated bookings, fees, holds, captures, voids and reversals, 1,000 a commit in one process."""
     with open_books("moves") as books:
         table = Table("moves: 1,000 a commit between 10,000 limited accounts, one process; what they need is not timed")
         begun = load()

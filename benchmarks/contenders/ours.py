@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import django
@@ -23,7 +24,7 @@ from config.runtime.clock import now  # noqa: E402
 from config.runtime.ids import uuid7  # noqa: E402
 from ledger.clients.models import Client, Tier  # noqa: E402
 from ledger.clients.services import create_client  # noqa: E402
-from ledger.domain.legs import pair  # noqa: E402
+from ledger.domain.legs import pair, terms_of  # noqa: E402
 from ledger.models import QueuedPosting  # noqa: E402
 from ledger.posting.accept import accept  # noqa: E402
 from ledger.posting.engine import ROUND_SIZE_MAX, post  # noqa: E402
@@ -34,7 +35,7 @@ from ledger.services.posting import post_due  # noqa: E402
 from ledger.services.submissions import Submission  # noqa: E402
 from ledger.services.transactions import Submitted, submit_transactions  # noqa: E402
 
-CASH = "cash:USD"
+CASH, FEES = "cash:USD", "fees:USD"
 FUNDS = "1000000.00"
 LANE = 0
 
@@ -48,27 +49,31 @@ def main(arguments: Sequence[str]) -> None:
 
 def open_books() -> None:
     client_id = create_client(name=CLIENT, tier=Tier.INTERNAL, actor="benchmark").pk
-    open_accounts(client_id=client_id, openings=[Opening(path=CASH, currency="USD", kind="asset")])
+    others = [Opening(path=CASH, currency="USD", kind="asset"), Opening(path=FEES, currency="USD", kind="income")]
+    open_accounts(client_id=client_id, openings=others)
     for paths in _rounds([wallet(number) for number in range(ACCOUNTS)]):
         wallets = [Opening(path=path, currency="USD", kind="liability", user_id=path.split(":")[1]) for path in paths]
         open_accounts(client_id=client_id, openings=wallets)
         _check_submitted(_submit(client_id, [_submission("cash_in", CASH, path, FUNDS) for path in paths]))
 
 
-def ways() -> dict[str, Way]:
-    client_id = Client.objects.get(name=CLIENT).pk
-    names = [wallet(number) for number in range(ACCOUNTS)]
-    found = find_accounts(client_id, names)
-    refs = [found[name] for name in names]
+class Prepared:
+    """Makes of transfers what the ways are given; only what has to stand first is written."""
 
-    def intents(transfers: Sequence[Transfer]) -> list[Intent]:
+    def __init__(self, client_id: int) -> None:
+        self._client_id = client_id
+        self._names = [wallet(number) for number in range(ACCOUNTS)]
+        found = find_accounts(client_id, [*self._names, FEES])
+        self._refs, self._fees = [found[name] for name in self._names], found[FEES]
+
+    def intents(self, transfers: Sequence[Transfer]) -> list[Intent]:
         return [
             Intent(
                 id=(identifier := uuid7()),
-                client_id=client_id,
+                client_id=self._client_id,
                 type="transfer",
                 amount_minor=one.amount_minor,
-                legs=pair(refs[one.debit], refs[one.credit], one.amount_minor),
+                legs=pair(self._refs[one.debit], self._refs[one.credit], one.amount_minor),
                 idempotency_key=str(identifier),
                 request_hash=bytes(32),
                 actor="key:BENCH000",
@@ -76,39 +81,55 @@ def ways() -> dict[str, Way]:
             for one in transfers
         ]
 
-    def submissions(transfers: Sequence[Transfer]) -> list[Submission]:
+    def submissions(self, transfers: Sequence[Transfer]) -> list[Submission]:
+        names = self._names
         return [
             _submission("transfer", names[one.debit], names[one.credit], f"{one.amount_minor / 100:.2f}")
             for one in transfers
         ]
 
-    def held(transfers: Sequence[Transfer]) -> list[Intent]:
+    def dated(self, transfers: Sequence[Transfer]) -> list[Intent]:
+        yesterday = now() - timedelta(days=1)
+        return [replace(intent, effective_at=yesterday) for intent in self.intents(transfers)]
+
+    def charged(self, transfers: Sequence[Transfer]) -> list[Intent]:
+        """Return transfers that cost a cent on top."""
+        return [
+            replace(intent, legs=legs, terms=terms_of(legs, fee_minor=1))
+            for intent in self.intents(transfers)
+            for legs in [(*intent.legs, *pair(intent.legs[0].account, self._fees, 1))]
+        ]
+
+    def held(self, transfers: Sequence[Transfer]) -> list[Intent]:
         expires_at = now() + timedelta(days=7)
-        return [replace(intent, expires_at=expires_at) for intent in intents(transfers)]
+        return [replace(intent, expires_at=expires_at) for intent in self.intents(transfers)]
 
-    def to_end(action: Action) -> Callable[[Sequence[Transfer]], list[Intent]]:
-        """Return what holds transfers, and is to end them so."""
+    def ending(self, transfers: Sequence[Transfer], *, by: Action) -> list[Intent]:
+        """Hold transfers and return what ends them."""
+        holds = self.held(transfers)
+        post(holds)
+        return [replace(hold, action=by) for hold in holds]
 
-        def prepare(transfers: Sequence[Transfer]) -> list[Intent]:
-            holds = held(transfers)
-            post(holds)
-            return [replace(hold, action=action) for hold in holds]
-
-        return prepare
-
-    def to_reverse(transfers: Sequence[Transfer]) -> list[Intent]:
-        booked, back = intents(transfers), [Transfer(one.credit, one.debit, one.amount_minor) for one in transfers]
+    def reversing(self, transfers: Sequence[Transfer]) -> list[Intent]:
+        """Book transfers and return what takes them back."""
+        booked, back = self.intents(transfers), [Transfer(one.credit, one.debit, one.amount_minor) for one in transfers]
         post(booked)
-        return [replace(intent, original=one) for intent, one in zip(intents(back), booked, strict=True)]
+        return [replace(intent, original=one) for intent, one in zip(self.intents(back), booked, strict=True)]
 
+
+def ways() -> dict[str, Way]:
+    client_id = Client.objects.get(name=CLIENT).pk
+    prepared = Prepared(client_id)
     return {
-        "engine": Way(intents, post, _checked("completed")),
-        "hold": Way(held, post, _checked("pending")),
-        "capture": Way(to_end(Action.CAPTURE), post, _checked("completed")),
-        "void": Way(to_end(Action.VOID), post, _checked("voided")),
-        "reverse": Way(to_reverse, post, _checked("completed")),
-        "services": Way(submissions, lambda prepared: _submit(client_id, prepared), _check_submitted),
-        "accept": Way(intents, accept, _checked("processing")),
+        "engine": Way(prepared.intents, post, _checked("completed")),
+        "dated": Way(prepared.dated, post, _checked("completed")),
+        "charged": Way(prepared.charged, post, _checked("completed")),
+        "hold": Way(prepared.held, post, _checked("pending")),
+        "capture": Way(partial(prepared.ending, by=Action.CAPTURE), post, _checked("completed")),
+        "void": Way(partial(prepared.ending, by=Action.VOID), post, _checked("voided")),
+        "reverse": Way(prepared.reversing, post, _checked("completed")),
+        "services": Way(prepared.submissions, partial(_submit, client_id), _check_submitted),
+        "accept": Way(prepared.intents, accept, _checked("processing")),
         "drain": Way(len, _drain, _check_drained),
     }
 
