@@ -17,7 +17,7 @@ ROOM = {"PROCESSOR_QUEUE_SIZE": "1000000"}
 def open_books(name: str) -> Iterator[str]:
     """Make such a database and return its name; it is dropped at the end."""
     with scratch_database(name, template=migrated_database()) as database:
-        finished(["-m", OURS, "open"], env=environment(database))
+        finished(["-m", "benchmarks.started", OURS, "open"], env=environment(database))
         with as_owner(database) as owner:
             owner.execute("VACUUM ANALYZE")
         yield database

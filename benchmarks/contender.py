@@ -51,7 +51,7 @@ def contender(python: Path, module: str, *, env: Mapping[str, str], log: Path) -
     read, write = os.pipe()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [str(python), "-m", module, str(write)],
+            [str(python), "-m", "benchmarks.started", module, str(write)],
             cwd=ROOT,
             env=dict(env),
             stdin=subprocess.PIPE,

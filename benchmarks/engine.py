@@ -21,6 +21,7 @@ from benchmarks.procs import cpu_s, per_item_ms, postgres_pid
 PLAIN = "benchmarks.contenders.plain"
 ONE_CALL = "benchmarks.contenders.one_call"
 HORDAK = "benchmarks.contenders.hordak"
+SETTINGS = {"hordak": {"DJANGO_SETTINGS_MODULE": f"{HORDAK}_settings"}}
 SIZES = (1, 50, 1000)
 WARM_UP_S = 0.3
 
@@ -79,7 +80,9 @@ def _start(
     if name == "engine":
         stack.callback(lambda: print(verify(database)))
     return stack.enter_context(
-        contender(python, module, env=environment(database), log=options.scratch / f"{name}.log")
+        contender(
+            python, module, env=environment(database) | SETTINGS.get(name, {}), log=options.scratch / f"{name}.log"
+        )
     )
 
 

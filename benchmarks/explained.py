@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -12,24 +11,19 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import django
+from django.db import connection
+from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django.setup()
-
-from django.db import connection  # noqa: E402  (after django.setup)
-from django.db.models import QuerySet  # noqa: E402
-from django.test.utils import CaptureQueriesContext  # noqa: E402
-
-from benchmarks.contenders.loop import CLIENT, wallet  # noqa: E402
-from config.api.pages import PageQuery, page_of  # noqa: E402
-from config.runtime.clock import now  # noqa: E402
-from config.runtime.ids import first_at  # noqa: E402
-from ledger.clients.models import Client  # noqa: E402
-from ledger.models import Account, Balance  # noqa: E402
-from ledger.queries.accounts import accounts_below, accounts_of  # noqa: E402
-from ledger.queries.balances import balance_at, trial_balance  # noqa: E402
-from ledger.queries.transactions import entries_of, transactions_for  # noqa: E402
+from benchmarks.contenders.loop import CLIENT, wallet
+from config.api.pages import PageQuery, page_of
+from config.runtime.clock import now
+from config.runtime.ids import first_at
+from ledger.clients.models import Client
+from ledger.models import Account, Balance
+from ledger.queries.accounts import accounts_below, accounts_of
+from ledger.queries.balances import balance_at, trial_balance
+from ledger.queries.transactions import entries_of, transactions_for
 
 ROWS = 2_000_000
 PAGE = PageQuery(binding="benchmark", limit=50)
@@ -40,7 +34,8 @@ SOME_ENTRIES = (1, 500_000, 999_999)
 Cases = dict[str, Callable[[], Any]]
 
 
-def main(repetitions: int) -> None:
+def main() -> None:
+    repetitions = int(sys.argv[-1])
     client_id = Client.objects.get(name=CLIENT).pk
     for case, read in (_pages_at_depth(client_id) | _balances_then(client_id)).items():
         print(json.dumps({"read": case} | _explained(read, repetitions)), flush=True)
@@ -116,7 +111,3 @@ def _explain(statement: str) -> dict[str, Any]:
 
 def _pages(plan: dict[str, Any]) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

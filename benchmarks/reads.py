@@ -22,7 +22,9 @@ def run(options: Options) -> Iterator[Table]:
             owner.execute("VACUUM ANALYZE")
         table = Table("reads: EXPLAIN ANALYZE of the product's own statements, medians")
         begun = load()
-        printed = finished(["-m", "benchmarks.explained", str(options.rounds * 7)], env=environment(books))
+        printed = finished(
+            ["-m", "benchmarks.started", "benchmarks.explained", str(options.rounds * 7)], env=environment(books)
+        )
         table.rows = [json.loads(line) for line in printed.splitlines()]
         table.notes.append(f"load {begun:.2f} before, {load():.2f} after; {os.cpu_count()} cores")
         yield table

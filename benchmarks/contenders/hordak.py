@@ -5,57 +5,29 @@ It writes a transaction and two legs; it keeps no balances, limits, history, key
 
 from __future__ import annotations
 
-import os
 import uuid
 import warnings
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import django
-from django.conf import settings
-
-URL = urlsplit(os.environ["MIGRATE_DATABASE_URL"])
-settings.configure(
-    SECRET_KEY=os.environ["SECRET_KEY"],
-    USE_TZ=True,
-    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "mptt", "djmoney", "hordak"],
-    HORDAK_INTERNAL_CURRENCY="USD",
-    HORDAK_CURRENCIES=["USD"],
-    DEFAULT_CURRENCY="USD",
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": URL.path.lstrip("/"),
-            "USER": unquote(URL.username or ""),
-            "PASSWORD": unquote(URL.password or ""),
-            "HOST": URL.hostname,
-            "PORT": str(URL.port or ""),
-            "CONN_MAX_AGE": None,
-        }
-    },
-)
-warnings.simplefilter("ignore")
-django.setup()
-
-from django.core.management import call_command  # noqa: E402  (after django.setup)
-from django.db import transaction  # noqa: E402
-from hordak.models import (  # type: ignore[import-not-found]  # noqa: E402  (in this environment alone)
+from django.core.management import call_command
+from django.db import transaction
+from hordak.models import (  # type: ignore[import-not-found]  # in this environment alone
     Account,
     AccountType,
     Leg,
     Transaction,
 )
-from moneyed import Money  # type: ignore[import-not-found]  # noqa: E402  (in this environment alone)
+from moneyed import Money  # type: ignore[import-not-found]  # in this environment alone
 
-from benchmarks.contenders.loop import ACCOUNTS, Transfer, Way, serve  # noqa: E402
+from benchmarks.contenders.loop import ACCOUNTS, Transfer, Way, serve
 
 Prepared = list[tuple[Any, Any, Any]]
 
 
 def main() -> None:
+    warnings.simplefilter("ignore")
     call_command("migrate", verbosity=0)
     # Roots of trees of one node each; its own `create` takes a query for each of the 10,000.
     accounts = Account.objects.bulk_create(
@@ -106,7 +78,3 @@ def one_by_one(prepared: Prepared) -> None:
 
 def _nothing(_: Any) -> None:
     """Its triggers have judged at the commit."""
-
-
-if __name__ == "__main__":
-    main()

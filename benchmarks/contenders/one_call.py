@@ -23,7 +23,3 @@ def main() -> None:
 
 def _check(made: Sequence[int]) -> None:
     assert all(made)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,6 @@ With the argument `open` it opens the accounts instead: a client's 10,000 wallet
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,37 +13,35 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import django
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django.setup()
-
-from benchmarks.contenders.loop import ACCOUNTS, CLIENT, Transfer, Way, serve, wallet  # noqa: E402  (after django.setup)
-from config.runtime.clock import now  # noqa: E402
-from config.runtime.ids import uuid7  # noqa: E402
-from ledger.clients.models import Client, Tier  # noqa: E402
-from ledger.clients.services import create_client  # noqa: E402
-from ledger.domain.legs import pair, terms_of  # noqa: E402
-from ledger.models import QueuedPosting  # noqa: E402
-from ledger.posting.accept import accept  # noqa: E402
-from ledger.posting.engine import ROUND_SIZE_MAX, post  # noqa: E402
-from ledger.posting.intents import Action, Intent, Outcome  # noqa: E402
-from ledger.queries.accounts import find_accounts  # noqa: E402
-from ledger.services.accounts import Opening, open_accounts  # noqa: E402
-from ledger.services.posting import post_due  # noqa: E402
-from ledger.services.submissions import Submission  # noqa: E402
-from ledger.services.transactions import Submitted, submit_transactions  # noqa: E402
+from benchmarks.contenders.loop import ACCOUNTS, CLIENT, Transfer, Way, serve, wallet
+from config.runtime.clock import now
+from config.runtime.garbage import settle
+from config.runtime.ids import uuid7
+from ledger.clients.models import Client, Tier
+from ledger.clients.services import create_client
+from ledger.domain.legs import pair, terms_of
+from ledger.models import QueuedPosting
+from ledger.posting.accept import accept
+from ledger.posting.engine import ROUND_SIZE_MAX, post
+from ledger.posting.intents import Action, Intent, Outcome
+from ledger.queries.accounts import find_accounts
+from ledger.services.accounts import Opening, open_accounts
+from ledger.services.posting import post_due
+from ledger.services.submissions import Submission
+from ledger.services.transactions import Submitted, submit_transactions
 
 CASH, FEES = "cash:USD", "fees:USD"
 FUNDS = "1000000.00"
 LANE = 0
 
 
-def main(arguments: Sequence[str]) -> None:
-    if arguments[:1] == ["open"]:
+def main() -> None:
+    if sys.argv[-1] == "open":
         open_books()
-    else:
-        serve(ways())
+        return
+    prepared_ways = ways()
+    settle()  # as the processes of the service do
+    serve(prepared_ways)
 
 
 def open_books() -> None:
@@ -177,7 +174,3 @@ def _check_submitted(results: Sequence[Any]) -> None:
 
 def _rounds(paths: Sequence[str]) -> Iterator[Sequence[str]]:
     return (paths[start : start + ROUND_SIZE_MAX] for start in range(0, len(paths), ROUND_SIZE_MAX))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -218,7 +218,3 @@ def main() -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], options=options, prepare_threshold=2) as connection:
         plain = Plain(connection)
         serve({"plain SQL": Way(plain.prepare, plain.post, lambda _: None)})
-
-
-if __name__ == "__main__":
-    main()

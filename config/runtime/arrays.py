@@ -21,8 +21,12 @@ def uuids(values: Iterable[UUID]) -> str:
 
 
 def texts(values: Iterable[str | None]) -> str:
-    """Return the literal of texts, JSON among them."""
-    return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
+    """Return the literal of texts, JSON among them; none of them has a NUL, which PostgreSQL does not store."""
+    found = list(values)
+    if None in found:
+        return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in found]) + "}"
+    # All at once: a call for each takes three times as long.
+    return "{" + _quoted("\0".join(found)).replace("\0", '","') + "}" if found else "{}"  # type: ignore[arg-type]
 
 
 def blobs(values: Iterable[bytes | None]) -> str:

@@ -31,6 +31,7 @@ def _shift(remainder: int) -> int:
     return remainder
 
 
+_SHIFTS = tuple(range(100, -5, -5))
 _SHIFTED = tuple(_shift(value) for value in range(32))
 
 
@@ -52,7 +53,7 @@ def receipt_code(identifier: UUID) -> str:
     bits = identifier.int
     day, ms = divmod(bits >> 80, _DAY_MS)
     rest = ms << _TAIL_BITS | (bits >> 64 & 0xFFF) << 62 | bits & ((1 << 62) - 1)
-    text = "".join(CROCKFORD[rest >> shift & 31] for shift in range(100, -5, -5))
+    text = "".join([CROCKFORD[rest >> shift & 31] for shift in _SHIFTS])
     on = _written(day)
     return f"RCP-{on}-{text}{CROCKFORD[_check(on + text)]}"
 

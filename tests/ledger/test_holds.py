@@ -295,9 +295,10 @@ def test_holds_draw_on_no_overdraft_that_the_limits_forbid(people: Tenant) -> No
 
 
 def test_a_capture_costs_a_known_number_of_statements(people: Tenant) -> None:
-    asked = {"client_id": people.client.pk, "transaction_id": UUID(held(people)), "amount": None, "is_final": False}
+    asked: dict[str, Any] = {"client_id": people.client.pk, "transaction_id": UUID(held(people))}
+    asked |= {"amount": None, "is_final": False, "actor": "test", "request_id": ""}
     claim = Claim(key=str(uuid4()), operation=CAPTURE, request_hash=b"test")
-    capture_now = partial(capture_transaction, **asked, claim=claim, actor="test", request_id="")
+    capture_now = partial(capture_transaction, **asked, claim=claim)
     assert statements(capture_now) == 19
     assert statements(capture_now) == 3  # a replay
 
