@@ -51,6 +51,10 @@ ALTER TABLE ledger_transaction
     ADD CONSTRAINT transaction_amount_is_number CHECK (amount_minor <> 'NaN'),
     ADD CONSTRAINT transaction_sums_are_numbers CHECK (booked_minor <> 'NaN' AND reversed_minor <> 'NaN');
 
+-- Half-empty pages: what a transaction comes to be stays on its page (HOT), and none of its indexes is touched. On full
+-- ones a move costs three times as much.
+ALTER TABLE ledger_transaction SET (fillfactor = 50);
+
 CREATE TRIGGER transaction_moves BEFORE UPDATE ON ledger_transaction
     FOR EACH ROW EXECUTE FUNCTION ledger_transaction_moves();
 CREATE TRIGGER transaction_stays BEFORE DELETE OR TRUNCATE ON ledger_transaction

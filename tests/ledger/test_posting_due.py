@@ -578,3 +578,26 @@ def connected(sessions: dict[str, psycopg.Connection]) -> set[str]:
     with connect("app") as app:
         found = {pid for (pid,) in app.execute("SELECT pid FROM pg_stat_activity").fetchall()}
     return {name for name, session in sessions.items() if session.info.backend_pid in found}
+
+
+def test_an_outcome_is_written_where_its_transaction_stands(people: Tenant) -> None:
+    """Otherwise each of them would have to be put into every index again."""
+
+    def updates() -> tuple[int, int]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_force_next_flush()")
+            cursor.execute(
+                "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'ledger_transaction'"
+            )
+            found: tuple[int, int] = cursor.fetchone()
+        return found
+
+    emptied()
+    accepted([intent(people, amount_minor=1) for _ in range(200)])
+    updates()
+    before = updates()
+    assert post_due(0) == 200
+    updates()
+    after = updates()
+    assert after[0] - before[0] == 200
+    assert after[1] - before[1] > 180
