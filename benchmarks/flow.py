@@ -1,4 +1,4 @@
-"""Accepted to final: web, worker and schedule together, in a burst and at a steady rate."""
+"""Accepted to final: web, worker and relay together, in a burst and at a steady rate."""
 
 from __future__ import annotations
 

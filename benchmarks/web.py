@@ -26,7 +26,7 @@ class Web(NamedTuple):
 
 
 class Service(NamedTuple):
-    """Web, worker and schedule: where they answer, and the root of the processes of each."""
+    """Web, worker and relay: where they answer, and the root of the processes of each."""
 
     url: str
     pids: dict[str, int]

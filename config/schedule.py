@@ -24,6 +24,8 @@ from config.runtime.logging import get_logger, unit_of_work
 TICK_S = 0.25
 LEADER_LOCK = int.from_bytes(b"schedule")
 QUIET_BELOW_S = 60
+# What a process gives running jobs before it ends.
+JOBS_GRACE_S = 3.0
 
 # A leader whose network is gone must lose its session on both sides within seconds.
 _KEEPALIVE = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5_000}

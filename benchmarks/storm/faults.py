@@ -60,7 +60,7 @@ class Director:
             "web worker": self._kill_web_worker,
             "web": lambda: self._kill("web"),
             "worker": lambda: self._kill("worker"),
-            "schedule": lambda: self._kill("schedule"),
+            "relay": lambda: self._kill("relay"),
             "postgres": self._kill_postgres,
         }
         names = list(kills)

@@ -1,4 +1,4 @@
-"""What the storm passes over: two servers, web, worker and schedule, with a client's wallets in the books."""
+"""What the storm passes over: two servers, web, worker and relay, with a client's wallets in the books."""
 
 from __future__ import annotations
 

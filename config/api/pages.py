@@ -62,7 +62,7 @@ class PageQuery:
         who = f"{caller.client_id}/{caller.user_id or ''}" if isinstance(caller, Principal) else ""
         return cls(
             binding=f"{who}\n{request.path}\n{filters}",
-            limit=_limit(request.query_params.get("limit")),
+            limit=limit_of(request),
             cursor=request.query_params.get("cursor", ""),
         )
 
@@ -212,7 +212,13 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _limit(raw: str | None) -> int:
+def limit_of(request: Request) -> int:
+    """Return how many rows are asked for at most.
+
+    Raises:
+        LimitOutOfRange
+    """
+    raw = request.query_params.get("limit")
     if raw is None:
         return LIMIT_DEFAULT
     if not re.fullmatch(r"[0-9]{1,3}", raw) or not 1 <= int(raw) <= LIMIT_MAX:

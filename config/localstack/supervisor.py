@@ -14,7 +14,7 @@ from subprocess import PIPE
 from config.localstack.errors import StackError
 from config.localstack.processes import Child, describe, spawn
 
-_COLOURS = {"web": 36, "worker": 33, "schedule": 35}
+_COLOURS = {"web": 36, "worker": 33, "relay": 35}
 _LINE_BYTES_MAX = 65_536
 
 

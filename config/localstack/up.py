@@ -24,7 +24,7 @@ _READY_WITHIN_S = 90
 WEB = "-m config.web --host {host} --port {port} --workers 2 --blocking-threads 32 --backlog 1024 --log-level error"
 PROCESSES = {
     "worker": "-m config.worker",
-    "schedule": "manage.py run_schedule",
+    "relay": "manage.py relay_events",
     "web": WEB,
 }
 # All are told to end at once, and of the 30 s for everything the servers need 9. Nobody looks at this /readyz.

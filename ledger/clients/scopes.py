@@ -7,6 +7,7 @@ SCOPES = {
     "accounts:write": "Open accounts, freeze and close them, change their limits.",
     "transactions:read": "See transactions, their history and receipts.",
     "transactions:write": "Move money.",
+    "events:read": "Read what happened, event by event.",
     "reconciliations:read": "See reconciliations, with the bookings that they name.",
     "reconciliations:write": "Compare bank statements with the books.",
     "health:read": "See the state of the service's parts.",

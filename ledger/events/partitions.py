@@ -1,4 +1,4 @@
-"""Keep the outbox's monthly partitions ahead of time."""
+"""Keep the monthly partitions of the outbox and of its positions ahead of time."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ CHECKS = (
     Check("receipts_of_ids", "each receipt code is that of its transaction's id"),
     Check("outbox_outcomes", "each outcome has its one outbox row"),
     Check("outbox_accounts", "each account and each change of one has its one outbox row"),
+    Check("positions_told", "each event that was looked for has its one position, those of a key in their order"),
     Check("guards_in_place", "the guard triggers stand and are enabled"),
     Check("constraints_in_place", "the constraints of the books stand"),
     Check("privileges_narrow", "roles app and readonly cannot change what is booked"),

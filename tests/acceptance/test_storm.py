@@ -28,7 +28,7 @@ def test_a_storm_of_kills_and_redis_faults_does_no_harm() -> None:
     assert report["harm"] == []
     faults, asked, *_ = (table["rows"] for table in report["tables"])
     assert {row["what"] for row in faults} == {
-        *("web", "web worker", "worker", "schedule", "postgres"),
+        *("web", "web worker", "worker", "relay", "postgres"),
         *("redis stopped", "redis frozen", "redis flushed"),
     }
     assert asked[0]["accepted"] > 50

@@ -31,7 +31,10 @@ APP = {
     "django_migrations": "SELECT",
     "django_session": ANYTHING,
     "events_outbox_id": "USAGE",
+    "events_key": "INSERT, SELECT, UPDATE (last_sequence)",
+    "events_numbering": "SELECT, UPDATE (fence_id, fence_xid, last_position, low_id)",
     "events_outboxevent": "INSERT, SELECT",
+    "events_position": "INSERT, SELECT",
     "ledger_account": "INSERT, SELECT, UPDATE (frozen, metadata, status)",
     "ledger_balance": "INSERT, SELECT, UPDATE (ceiling, floor)",
     "ledger_batch": "INSERT, SELECT, UPDATE (completed_at, next_attempt_at, status, waiting_count)",
@@ -55,7 +58,10 @@ READONLY = {
     "clients_idempotencykey": "SELECT",
     "django_content_type": "SELECT",
     "django_migrations": "SELECT",
+    "events_key": "SELECT",
+    "events_numbering": "SELECT",
     "events_outboxevent": "SELECT",
+    "events_position": "SELECT",
     "ledger_account": "SELECT",
     "ledger_balance": "SELECT",
     "ledger_batch": "SELECT",
@@ -125,7 +131,7 @@ def test_no_table_has_been_forgotten(db) -> None:
     query = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
     with owner_connection(DATABASE) as owner:
         tables = {name for (name,) in owner.execute(query)}
-    partitions = {name for name in tables if re.fullmatch(r"events_outboxevent_\d{6}", name)}
+    partitions = {name for name in tables if re.fullmatch(r"events_(outboxevent|position)_\d{6}", name)}
     assert len(partitions) >= 13
     assert tables - partitions == APP.keys() - {"events_outbox_id"}
 

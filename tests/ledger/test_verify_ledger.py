@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.clients.services import create_client
+from ledger.events.numbering import number_events
 from ledger.queries.invariants import CHECKS, SAMPLE_SIZE, verify
 from tests.commands import run
 from tests.conftest import owner_connection
@@ -14,6 +15,7 @@ from tests.ledger.conftest import Demo
 from tests.scratch import pointed_at, scratch_database
 
 GUARDED = (
+    "events_position",
     "ledger_account",
     "ledger_balance",
     "ledger_transaction",
@@ -221,6 +223,25 @@ CORRUPTIONS = {
         f"UPDATE ledger_transaction SET reverses_id = {FAILED} WHERE id = {TRANSFER}",
         {"reversals_of_transactions", "sums_booked", "transactions_booked"},
     ),
+    "an event that is not looked for any more has no position": (
+        "DELETE FROM events_position WHERE position = (SELECT max(position) FROM events_position)",
+        {"positions_told"},
+    ),
+    "two events have changed places": (
+        "UPDATE events_position SET outbox_id = CASE position WHEN 1 THEN 2 ELSE 1 END WHERE position IN (1, 2)",
+        {"positions_told"},
+    ),
+    "a position is given twice": (
+        "UPDATE events_position SET position = 1 WHERE position = 2",
+        {"positions_told"},
+    ),
+    "a sequence has a gap": (
+        """
+        UPDATE events_position SET sequence = sequence + 1
+        WHERE position = (SELECT max(position) FROM events_position WHERE sequence > 1)
+        """,
+        {"positions_told"},
+    ),
     "a hold is open of nothing": (
         f"INSERT INTO ledger_openhold (transaction_id, expires_at) VALUES ({TRANSFER}, now())",
         {"holds_open"},
@@ -256,7 +277,7 @@ CORRUPTIONS = {
     ),
     "a failure was never told": (
         f"DELETE FROM events_outboxevent WHERE type = 'transaction.failed' AND data::json ->> 'id' = {FAILED}::text",
-        {"outbox_outcomes"},
+        {"outbox_outcomes", "positions_told"},
     ),
     "a failure is told twice": (
         f"""
@@ -275,11 +296,11 @@ CORRUPTIONS = {
     ),
     "an account's opening was never told": (
         "DELETE FROM events_outboxevent WHERE type = 'account.opened' AND data::json ->> 'path' = 'cash:USD'",
-        {"outbox_accounts"},
+        {"outbox_accounts", "positions_told"},
     ),
     "a freeze was never told": (
         "DELETE FROM events_outboxevent WHERE type = 'account.frozen'",
-        {"outbox_accounts"},
+        {"outbox_accounts", "positions_told"},
     ),
     "a closing is told that never was": (
         """
@@ -329,6 +350,8 @@ def copy(db, demo: Demo) -> Iterator[str]:
     """A copy of the demo's database, with a second client, as the one that commands of this process see."""
     with scratch_database(template=demo.database) as name, pointed_at(name):
         create_client(name="other", actor="test")
+        for _ in range(8):  # until nothing is looked for any more
+            number_events()
         yield name
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from config.management.threads import run_threads
 from config.runtime.logging import set_role
-from config.schedule import JOBS, Runner, lead, run_job
-
-LEADER_GRACE_S, JOBS_GRACE_S = 1.0, 3.0
+from config.schedule import JOBS, JOBS_GRACE_S, Runner, lead, run_job
 
 
 class Command(BaseCommand):
@@ -27,20 +25,6 @@ class Command(BaseCommand):
             if failed:
                 raise CommandError(f"Failed: {', '.join(failed)}. The log says why.")
             return
-        _serve()
-
-
-def _serve() -> None:
-    stop, runner = threading.Event(), Runner(JOBS)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    # In a thread, because a frozen database would hold up the main one beyond the time it has to stop.
-    leader = threading.Thread(target=lead, args=(runner, stop), name="leader", daemon=True)
-    leader.start()
-    while leader.is_alive() and not stop.wait(1.0):
-        pass
-    if not stop.is_set():
-        raise CommandError("The schedule's leader thread has died. The log says why.")
-    leader.join(LEADER_GRACE_S)
-    if not leader.is_alive():
-        runner.wait(JOBS_GRACE_S)
+        runner = Runner(JOBS)
+        if run_threads({"leader": partial(lead, runner)}):
+            runner.wait(JOBS_GRACE_S)

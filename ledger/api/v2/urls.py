@@ -8,6 +8,7 @@ from ledger.api.v2.account_changes import AccountChangeViewSet
 from ledger.api.v2.account_statements import AccountStatementViewSet
 from ledger.api.v2.accounts import AccountViewSet
 from ledger.api.v2.batches import BatchViewSet
+from ledger.api.v2.events import EventViewSet
 from ledger.api.v2.moves import MoveViewSet
 from ledger.api.v2.reconciliations import ReconciliationViewSet
 from ledger.api.v2.statuses import ReceiptViewSet, StatusViewSet
@@ -43,6 +44,7 @@ urlpatterns = [
     path("batches/<uuid:pk>/items", BatchViewSet.as_view({"get": "items"}), name="batch-items"),
     path("batches/<uuid:pk>/retry", BatchViewSet.as_view({"post": "retry"}), name="batch-retry"),
     path("batches/<uuid:pk>/reverse", BatchViewSet.as_view({"post": "reverse"}), name="batch-reverse"),
+    path("events", EventViewSet.as_view({"get": "list"}), name="events"),
     path("reconciliations", ReconciliationViewSet.as_view({"get": "list", "post": "create"}), name="reconciliations"),
     path("reconciliations/<uuid:pk>", ReconciliationViewSet.as_view({"get": "retrieve"}), name="reconciliation"),
     path("receipts/<str:code>", ReceiptViewSet.as_view({"get": "retrieve"}), name="receipt"),

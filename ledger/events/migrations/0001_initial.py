@@ -15,7 +15,9 @@ class Migration(migrations.Migration):
     operations = [
         # Partitioned tables are not Django's to make: the SQL makes it, the state knows the model.
         migrations.SeparateDatabaseAndState(
-            database_operations=[migrations.RunSQL(sql_file("ledger/events", "outbox"))],
+            database_operations=[
+                migrations.RunSQL(sql_file("ledger/events", name)) for name in ("outbox", "positions", "partitions")
+            ],
             state_operations=[
                 migrations.CreateModel(
                     name="OutboxEvent",
@@ -35,6 +37,25 @@ class Migration(migrations.Migration):
                         ("trace", models.CharField(blank=True, db_default="", max_length=64)),
                         ("occurred_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                     ],
+                ),
+                migrations.CreateModel(
+                    name="EventPosition",
+                    fields=[
+                        (
+                            "pk",
+                            models.CompositePrimaryKey(
+                                "occurred_at", "position", blank=True, editable=False, primary_key=True, serialize=False
+                            ),
+                        ),
+                        ("position", models.BigIntegerField()),
+                        ("outbox_id", models.BigIntegerField()),
+                        ("occurred_at", models.DateTimeField()),
+                        ("client_id", models.BigIntegerField()),
+                        ("type", models.CharField(max_length=48)),
+                        ("key", models.UUIDField()),
+                        ("sequence", models.BigIntegerField()),
+                    ],
+                    options={"db_table": "events_position"},
                 ),
             ],
         ),

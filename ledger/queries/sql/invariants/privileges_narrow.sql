@@ -9,6 +9,7 @@ WITH book AS (
             ('ledger_timeshift', '{}'),
             ('ledger_transactionevent', '{}'),
             ('events_outboxevent', '{}'),
+            ('events_position', '{}'),
             ('clients_auditentry', '{}'),
             ('ledger_currency', '{}'),
             ('ledger_balance', '{floor,ceiling}'),

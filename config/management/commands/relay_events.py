@@ -1,0 +1,29 @@
+"""`manage.py relay_events`: the process that orders events, and runs the periodic jobs beside it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from config.management.threads import run_threads
+from config.runtime.logging import set_role
+from config.schedule import JOBS, JOBS_GRACE_S, Runner, lead
+from ledger.events.relay import relay
+
+
+class Command(BaseCommand):
+    help = "Gives events their positions, and leads the schedule; stops on SIGTERM or Ctrl-C within 5 seconds."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--without-schedule", action="store_true", help="leave the jobs to run_schedule")
+
+    def handle(self, *args: Any, without_schedule: bool, **options: Any) -> None:
+        set_role("relay")
+        if without_schedule:
+            run_threads({"relay": relay})
+            return
+        runner = Runner(JOBS)
+        if run_threads({"relay": relay, "leader": partial(lead, runner)}):
+            runner.wait(JOBS_GRACE_S)
