@@ -123,7 +123,7 @@ def _sort(
 
 def _objection(intent: Intent, sums: Mapping[int, Sums], room: Room, joining: int) -> DomainError | None:
     """Return what keeps an intent out now; one that is to be executed later is measured, and takes its place, then."""
-    if intent.execute_at is not None:
-        return None
+    if intent.objection is not None or intent.execute_at is not None:
+        return intent.objection
     code = refusal(intent.legs, sums)
     return room.objection(joining) if code is None else failure_of(code)

@@ -40,6 +40,8 @@ class Intent:
     Another `action` than BOOK is done to the transaction of that id, which stands; a capture books `portion_minor` of
     it (None: all that is still held), and with `is_final` lets the rest go.
 
+    `objection` is what it is refused with unless its key is taken.
+
     The first leg is in the currency of the amount; without `terms` there are two, of the debit and the credit account.
     """
 
@@ -57,6 +59,7 @@ class Intent:
     effective_at: datetime | None = None
     execute_at: datetime | None = None
     expires_at: datetime | None = None
+    objection: DomainError | None = None
     original: Intent | None = None
     action: Action = Action.BOOK
     portion_minor: int | None = None

@@ -127,7 +127,7 @@ class _Bench:
         holder = None if key is None else self.known.get(key)
         if holder is not None:
             return [replay(intent, holder)]
-        objection = self._objection(intent)
+        objection = intent.objection or self._objection(intent)
         if objection is not None:
             return [Outcome(refusal=objection)]
         if key is not None:

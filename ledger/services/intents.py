@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 
+from config.runtime.errors import Invalid
 from config.runtime.ids import uuid7
 from config.runtime.tracing import outgoing_headers
 from ledger.domain.accounts import AccountRef
@@ -27,6 +28,8 @@ from ledger.services.submissions import Submission
 EFFECTIVE_AHEAD_MAX = timedelta(minutes=5)
 EXECUTE_AHEAD_MAX = timedelta(days=366)
 HOLD_LASTS, HOLD_LASTS_MAX = timedelta(days=7), timedelta(days=31)
+# What lies before can have no name in UTC.
+_OLDEST = datetime(1, 1, 2, tzinfo=UTC)
 
 
 def intent_of(
@@ -40,6 +43,8 @@ def intent_of(
 ) -> Intent:
     """Return the intent of a submission; `accounts` has those of `account_names` that exist.
 
+    What only time has made wrong is for the engine to refuse, since a key that is taken answers first.
+
     Raises:
         Invalid: a field, or an account that is missing or of another currency.
     """
@@ -47,7 +52,7 @@ def intent_of(
         raise TypeUnknown.at("/type", detail=f"There is no type {submission.type!r}.")
     agreed = agree(submission, accounts)
     execute_at = _execute_at(submission.execute_at, now)
-    expires_at = _expires_at(submission, execute_at or now)
+    held_at = execute_at or now
     return Intent(
         id=uuid7(),
         client_id=client_id,
@@ -62,7 +67,8 @@ def intent_of(
         metadata=submission.metadata,
         effective_at=_effective_at(submission, now) or execute_at,
         execute_at=execute_at,
-        expires_at=expires_at,
+        expires_at=_expires_at(submission, held_at),
+        objection=_overtaken(submission, held_at, now),
         group=submission.group,
         actor=actor,
         request_id=request_id,
@@ -76,10 +82,7 @@ def _effective_at(submission: Submission, now: datetime) -> datetime | None:
         return None
     if moment > now + EFFECTIVE_AHEAD_MAX:
         raise EffectiveInFuture.at("/effective_at")
-    days = settings.BACKDATE_MAX_DAYS
-    if moment < now - timedelta(days=days) and not submission.may_be_old:
-        raise EffectiveTooOld.at("/effective_at", detail=f"A booking may be back-dated by {days} days.")
-    return moment.astimezone(UTC)
+    return max(moment, _OLDEST).astimezone(UTC)
 
 
 def _execute_at(moment: datetime | None, now: datetime) -> datetime | None:
@@ -99,6 +102,18 @@ def _expires_at(submission: Submission, held_at: datetime) -> datetime | None:
         return None
     if submission.expires_at is None:
         return held_at + HOLD_LASTS
-    if not held_at < submission.expires_at <= held_at + HOLD_LASTS_MAX:
+    if submission.expires_at > held_at + HOLD_LASTS_MAX:
         raise ExpiresOutOfRange.at("/expires_at")
-    return submission.expires_at.astimezone(UTC)
+    return max(submission.expires_at, _OLDEST).astimezone(UTC)
+
+
+def _overtaken(submission: Submission, held_at: datetime, now: datetime) -> Invalid | None:
+    """Return what is wrong with a submission now that may have been right when it was sent first."""
+    if submission.expires_at is not None and submission.expires_at <= held_at:
+        return ExpiresOutOfRange.at("/expires_at")
+    days = settings.BACKDATE_MAX_DAYS
+    if submission.effective_at is None or submission.may_be_old:
+        return None
+    if submission.effective_at >= now - timedelta(days=days):
+        return None
+    return EffectiveTooOld.at("/effective_at", detail=f"A booking may be back-dated by {days} days.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -99,7 +99,7 @@ def submit_transaction(
 def try_transaction(
     *, client_id: int, submission: Submission, actor: str, request_id: str, now: datetime
 ) -> TransactionShape:
-    """Return what the booking of a transaction would make of it; all of it is done and rolled back.
+    """Return what the booking of a transaction would make of it; all is done and rolled back, and no key looked at.
 
     Raises:
         ExecuteAtInDryRun: it would be booked later, by what stands then.
@@ -108,7 +108,8 @@ def try_transaction(
     intent = _looked_up(client_id, submission, actor=actor, request_id=request_id, now=now)
     if intent.execute_at is not None:
         raise ExecuteAtInDryRun.at("/execute_at")
-    tried = settled_or_raised(post([intent], dry_run=True)[0])
+    # Without its key: what the booking would be is asked, not what became of an earlier one.
+    tried = settled_or_raised(post([replace(intent, idempotency_key=None)], dry_run=True)[0])
     if tried.transaction.error is not None:
         raise failure_of(tried.transaction.error.code)
     return tried.transaction

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
-from config.runtime.clock import now
+from config.runtime.clock import now, rfc3339
 from config.runtime.database import raw_cursor
 from ledger import actors
 from ledger.models import Batch, BatchItem, Transaction
@@ -108,6 +109,21 @@ def test_a_batch_is_stored_at_once_and_posted_later(people: Tenant) -> None:
     assert has(people, "bob") == [100]
     assert (post_due_batch(), is_batch_due()) == (0, False)
     assert offences(people.client.pk) == []
+
+
+def test_an_item_that_waited_is_judged_as_if_it_had_been_sent_alone(people: Tenant, settings: Any) -> None:
+    """What was right when the batch came is not refused for the time that it had to wait."""
+    soon = timedelta(seconds=0.5)
+    hold = item("1.00", capture="manual", expires_at=rfc3339(now() + soon))
+    dated = item("1.00", effective_at=rfc3339(now() + soon - timedelta(days=settings.BACKDATE_MAX_DAYS)))
+    answer = send(people, hold, dated)
+    time.sleep(0.6)
+    drain()
+    shapes = [one["transaction"] for one in items(people, answer)]
+    assert [(shape["status"], shape["error"] and shape["error"]["code"]) for shape in shapes] == [
+        ("failed", "hold_expired"),
+        ("completed", None),
+    ]
 
 
 def test_a_preference_that_nothing_comes_of_is_not_called_applied(people: Tenant) -> None:

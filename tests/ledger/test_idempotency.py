@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from threading import Barrier
 from typing import Any
@@ -17,6 +19,7 @@ from django.conf import settings
 
 from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
+from config.runtime.clock import now, rfc3339
 from ledger.clients.scopes import SCOPES
 from ledger.clients.services import create_key
 from ledger.models import Account, Entry, Transaction
@@ -206,3 +209,43 @@ def test_a_transaction_waits_for_an_opening_with_its_key(people: Tenant) -> None
         assert opening.result().status_code == 201
         assert (moving.result().status_code, moving.result().json()["code"]) == (422, "idempotency_key_reused")
     assert bob_has(bank) == "0.00"
+
+
+OVERTAKEN: dict[str, dict[str, Any]] = {
+    "a hold that has expired": {"capture": "manual", "expires_at": timedelta(seconds=1.2)},
+    "what took effect too long ago by now": {"effective_at": timedelta(seconds=1.2) - timedelta(days=90)},
+}
+
+
+@pytest.mark.parametrize("moments", OVERTAKEN.values(), ids=OVERTAKEN)
+@pytest.mark.parametrize("prefer", ["wait=5", "respond-async"])
+def test_a_replay_is_answered_when_the_times_of_the_request_have_passed(
+    people: Tenant, moments: dict[str, Any], prefer: str
+) -> None:
+    sent = body("1.00") | {
+        name: rfc3339(now() + value) if isinstance(value, timedelta) else value for name, value in moments.items()
+    }
+    first = people.post(URL, sent, key="early", Prefer=prefer)
+    assert first.status_code in {201, 202}
+    batch = people.post(f"{URL}/batch", {"items": [sent | {"idempotency_key": "item"}]}).json()
+    time.sleep(1.3)
+
+    again = people.post(URL, sent, key="early", Prefer=prefer)
+    assert (again.json()["id"], again["Idempotent-Replayed"]) == (first.json()["id"], "true")
+    other = people.post(URL, sent | {"amount": "2.00"}, key="early", Prefer=prefer)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    repeated = people.post(f"{URL}/batch", {"items": [sent | {"idempotency_key": "item"}]}).json()
+    assert repeated["items"][0]["transaction"]["id"] == batch["items"][0]["transaction"]["id"]
+
+    late = people.post(URL, sent, key="late", Prefer=prefer)
+    code = "expires_at_out_of_range" if "expires_at" in moments else "effective_at_too_old"
+    assert (late.status_code, late.json()["code"]) == (422, code)
+    item = people.post(f"{URL}/batch", {"items": [sent]}).json()["items"][0]
+    assert (item["status"], item["error"]["code"], item["transaction"]) == (422, code, None)
+
+
+def test_a_dry_run_looks_at_no_key(people: Tenant) -> None:
+    booked = people.post(URL, body("1.00"), key="taken").json()
+    tried = people.post(f"{URL}?dry_run=true", body("2.00"), key="taken")
+    assert (tried.status_code, tried.json()["amount"]) == (200, "2.00")
+    assert tried.json()["id"] != booked["id"]

@@ -254,6 +254,8 @@ def _post(asked: _Asked) -> SubmittedBatch:
         if asked.head.mode is BatchMode.ATOMIC and draft.refusals:
             _name_all(draft)
         draft.refuse_mates()
+        if asked.claim is None:  # what the posting would be is asked, not what became of an earlier one
+            draft.intents = {index: replace(intent, idempotency_key=None) for index, intent in draft.intents.items()}
         if not draft.intents:
             return _store(asked, draft.results([]))
         try:

@@ -19,7 +19,6 @@ from django.db.models.functions import Now
 
 from config.runtime import stopping
 from config.runtime.arrays import numbers
-from config.runtime.clock import now
 from config.runtime.database import raw_cursor
 from config.runtime.deadline import ended_within
 from config.runtime.errors import DomainError
@@ -102,7 +101,7 @@ def _commit(batch_id: UUID, only: Collection[int] | None, refused: Mapping[int, 
             return 0
         items = _next_items(row, only)
         known = {index: refusal for index, refusal in refused.items() if index in items}
-        draft = drafted(_head(row), items, now=now(), refused=known)
+        draft = drafted(_head(row), items, now=row.created_at, refused=known)
         draft.refuse_mates()
         intents = list(draft.intents.values())
         settled = settle(intents, patience=ROUND_PATIENCE) if intents else None
