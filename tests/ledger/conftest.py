@@ -11,6 +11,7 @@ import pytest
 from config.broker import JobsBroker
 from config.localstack.ports import free_port
 from ledger import actors
+from tests.ledger.backoffice import Staff
 from tests.people import Tenant
 from tests.scratch import manage, scratch_database
 
@@ -21,6 +22,18 @@ def people(bank: Tenant) -> Tenant:
     bank.person("alice", holding="10.00")
     bank.person("bob")
     return bank
+
+
+@pytest.fixture
+def staff(db) -> Staff:
+    """Who may do everything."""
+    return Staff(superuser=True)
+
+
+@pytest.fixture
+def viewer(db) -> Staff:
+    """Who may see everything and do nothing."""
+    return Staff("view_account", "view_transaction", "view_journal", "view_client", "view_apikey", "view_auditentry")
 
 
 @dataclass(frozen=True)
