@@ -102,6 +102,14 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField()),
                 ("completed_at", models.DateTimeField(null=True)),
             ],
+            options={
+                "permissions": [
+                    ("capture_transaction", "Can capture what is held"),
+                    ("void_transaction", "Can let go what is held"),
+                    ("reverse_transaction", "Can take back what was booked"),
+                    ("retry_transaction", "Can have posted again what failed"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Balance",
@@ -740,6 +748,12 @@ class Migration(migrations.Migration):
                 condition=models.Q(("peer_user_id__isnull", False)),
                 fields=["client", "peer_user_id", "id"],
                 name="transaction_by_peer",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="transaction",
+            index=models.Index(
+                condition=models.Q(("reverses__isnull", False)), fields=["reverses", "id"], name="transaction_reversals"
             ),
         ),
         migrations.AddConstraint(

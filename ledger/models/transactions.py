@@ -124,6 +124,17 @@ class Transaction(models.Model):
                 name="transaction_by_peer",
                 condition=models.Q(peer_user_id__isnull=False),
             ),
+            models.Index(
+                fields=["reverses", "id"],
+                name="transaction_reversals",
+                condition=models.Q(reverses__isnull=False),
+            ),
+        ]
+        permissions = [
+            ("capture_transaction", "Can capture what is held"),
+            ("void_transaction", "Can let go what is held"),
+            ("reverse_transaction", "Can take back what was booked"),
+            ("retry_transaction", "Can have posted again what failed"),
         ]
 
     def __str__(self) -> str:
