@@ -19,9 +19,10 @@ from ledger.posting.intents import Action, Outcome
 from ledger.queries.accounts import accounts_by_id
 from ledger.queries.transactions import get_transaction, shown_transaction
 from ledger.services.idempotency import Claim, find_earlier, keep_key
-from ledger.services.stored import portion, refuse_unbooked, stored_intent
+from ledger.services.stored import audit_move, portion, refuse_unbooked, stored_intent
 
 CAPTURE, VOID = "transactions.capture", "transactions.void"
+CAPTURED, VOIDED = "transaction.captured", "transaction.voided"
 EXPIRED_AT_ONCE = 500
 
 
@@ -43,11 +44,15 @@ def capture_transaction(
     transaction_id: UUID,
     amount: str | None,
     is_final: bool,
-    claim: Claim,
+    reason: str = "",
+    claim: Claim | None = None,
+    is_audited: bool = False,
     actor: str,
     request_id: str,
 ) -> Moved:
     """Book what is held, or the part of it that `amount` says; with `is_final` the rest is let go.
+
+    `reason` stands in the history, and what `is_audited` in the audit trail as well.
 
     Raises:
         NotFound: the client has no such transaction.
@@ -56,20 +61,29 @@ def capture_transaction(
     """
     row = get_transaction(client_id, transaction_id)
     asked: dict[str, Any] = {"portion_minor": portion(amount, row.currency.exponent), "is_final": is_final}
-    return _do(row, claim, action=Action.CAPTURE, actor=actor, request_id=request_id, **asked)
+    asked |= {"reason": reason, "actor": actor, "request_id": request_id}
+    return _do(row, claim, CAPTURED if is_audited else None, action=Action.CAPTURE, **asked)
 
 
 def void_transaction(
-    *, client_id: int, transaction_id: UUID, reason: str = "", claim: Claim, actor: str, request_id: str
+    *,
+    client_id: int,
+    transaction_id: UUID,
+    reason: str = "",
+    claim: Claim | None = None,
+    is_audited: bool = False,
+    actor: str,
+    request_id: str,
 ) -> Moved:
-    """Let go what is still held; `reason` stands in the history.
+    """Let go what is still held; `reason` stands in the history, and what `is_audited` in the audit trail as well.
 
     Raises:
         NotFound: the client has no such transaction.
         DomainError: of kind CONFLICT, when nothing is held (any more). Nothing moved.
     """
     row = get_transaction(client_id, transaction_id)
-    return _do(row, claim, action=Action.VOID, reason=reason, actor=actor, request_id=request_id)
+    asked: dict[str, Any] = {"reason": reason, "actor": actor, "request_id": request_id}
+    return _do(row, claim, VOIDED if is_audited else None, action=Action.VOID, **asked)
 
 
 def expire_holds() -> int:
@@ -95,25 +109,34 @@ def _free_and_due() -> list[Transaction]:
         return list(due[:EXPIRED_AT_ONCE])
 
 
-def _do(row: Transaction, claim: Claim, **asked: Any) -> Moved:
-    """Do it in one commit with the key of the request."""
+def _do(row: Transaction, claim: Claim | None, audited: str | None, **asked: Any) -> Moved:
+    """Do it in one commit with the key of the request, if it has one, and with its entry in the audit trail."""
     client_id, intent = row.client_id, stored_intent(row, **asked)
 
     def look() -> None:
-        if find_earlier(client_id=client_id, claim=claim) is not None:
+        if claim is not None and find_earlier(client_id=client_id, claim=claim) is not None:
             raise _Earlier
 
     def keep(outcomes: Sequence[Outcome]) -> None:
-        if outcomes[0].refusal is not None:
-            raise outcomes[0].refusal
-        keep_key(client_id=client_id, claim=claim, object_id=str(row.pk))
+        made = _made(outcomes)
+        if claim is not None:
+            keep_key(client_id=client_id, claim=claim, object_id=str(row.pk))
+        if audited is not None:
+            audit_move(intent, audited, made)
 
     try:
         look()
         if row.expires_at is not None:
             refuse_unbooked(row, NotHeld)
-        outcome = post([intent], alone=(client_id, claim.key), before=look, alongside=keep)[0]
+        alone = None if claim is None else (client_id, claim.key)
+        return Moved(_made(post([intent], alone=alone, before=look, alongside=keep)), replayed=False)
     except _Earlier:
         return Moved(shown_transaction(client_id, row.pk), replayed=True)
-    assert outcome.transaction is not None
-    return Moved(outcome.transaction, replayed=False)
+
+
+def _made(outcomes: Sequence[Outcome]) -> TransactionShape:
+    """Return what became of the one transaction, or raise the refusal."""
+    if outcomes[0].refusal is not None:
+        raise outcomes[0].refusal
+    assert outcomes[0].transaction is not None
+    return outcomes[0].transaction

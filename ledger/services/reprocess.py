@@ -20,7 +20,7 @@ from ledger.locks import bound_waits
 from ledger.models import Batch, BatchItem, QueuedPosting, Transaction
 from ledger.queries.batches import given_up, waiting
 from ledger.services.batches.rows import wait_again
-from ledger.services.retry import requeue
+from ledger.services.retry import Retried, requeue, retry_transaction
 
 CHUNK_SIZE = 100  # it joins the queue as a whole, which must not be smaller
 # Staff may retry once more what is parked, and what a defect refused that has been mended since.
@@ -64,6 +64,26 @@ def reprocess(selection: Selection, *, actor: str, now: datetime) -> Iterator[tu
         yield len(ids), _reprocess_transactions(ids, selection, actor, now)
     for batch_id, count in _batches(selection):
         yield count, _reprocess_batch(batch_id, count, selection, actor, now)
+
+
+def reprocess_transaction(*, client_id: int, transaction_id: UUID, reason: str, actor: str, request_id: str) -> Retried:
+    """Put one failed transaction back into the queue, as staff may: also when it is parked; it is audited.
+
+    Raises:
+        NotFound: the client has no such transaction.
+        StillProcessing, NotFailed, NotRetryable, Parked: as for `retry_transaction`.
+        QueueFull: the posting queue has no room.
+    """
+    return retry_transaction(
+        client_id=client_id,
+        transaction_id=transaction_id,
+        codes=STAFF_CODES,
+        attempts_max=STAFF_ATTEMPTS_MAX,
+        reason=reason,
+        is_audited=True,
+        actor=actor,
+        request_id=request_id,
+    )
 
 
 def _transactions(selection: Selection) -> QuerySet[Transaction]:

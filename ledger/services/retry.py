@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from config.runtime.database import raw_cursor
 from config.runtime.deadline import Overdue, ended_within
 from config.runtime.sql import sql_file
 from config.runtime.tracing import outgoing_headers
+from ledger.clients.services import record_audit
 from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
 from ledger.errors import (
@@ -34,6 +36,8 @@ from ledger.services.idempotency import Claim, keep_key, take_key
 from ledger.status import announce, status_of
 
 OPERATION = "transactions.retry"
+RETRIED = "transaction.retried"
+REASON = "retry"
 REQUEUE = sql_file("ledger/services", "requeue")
 
 
@@ -46,9 +50,20 @@ class Retried:
 
 
 def retry_transaction(
-    *, client_id: int, transaction_id: UUID, actor: str, request_id: str, claim: Claim | None = None
+    *,
+    client_id: int,
+    transaction_id: UUID,
+    codes: Collection[str] = RETRYABLE,
+    attempts_max: int = ATTEMPTS_MAX,
+    reason: str = REASON,
+    claim: Claim | None = None,
+    is_audited: bool = False,
+    actor: str,
+    request_id: str,
 ) -> Retried:
-    """Put a failed transaction back into the queue.
+    """Put a transaction back into the queue that failed for one of these reasons and was tried fewer times.
+
+    `reason` stands in the history, and what `is_audited` in the audit trail as well.
 
     Raises:
         NotFound: the client has no such transaction.
@@ -66,9 +81,20 @@ def retry_transaction(
                 if earlier is not None:
                     return Retried(transaction_shape(get_transaction(client_id, UUID(earlier))), replayed=True)
             row = get_transaction(client_id, transaction_id)
-            _check(row)
-            if not requeue([row.pk], codes=RETRYABLE, attempts_max=ATTEMPTS_MAX, actor=actor, request_id=request_id):
+            _check(row, codes, attempts_max)
+            asked: dict[str, Any] = {"codes": codes, "attempts_max": attempts_max, "reason": reason}
+            if not requeue([row.pk], actor=actor, request_id=request_id, **asked):
                 raise StillProcessing("Another retry was first.")
+            if is_audited:
+                record_audit(
+                    client_id=client_id,
+                    actor=actor,
+                    action=RETRIED,
+                    subject=row,
+                    reason=reason,
+                    request_id=request_id,
+                    detail={"error": row.error_code, "attempts": row.attempts},
+                )
             if claim is not None:
                 keep_key(client_id=client_id, claim=claim, object_id=str(row.pk))
             shape = transaction_shape(get_transaction(client_id, row.pk))
@@ -80,7 +106,13 @@ def retry_transaction(
 
 
 def requeue(
-    transaction_ids: Sequence[UUID], *, codes: Collection[str], attempts_max: int, actor: str, request_id: str
+    transaction_ids: Sequence[UUID],
+    *,
+    codes: Collection[str],
+    attempts_max: int,
+    reason: str = REASON,
+    actor: str,
+    request_id: str,
 ) -> int:
     """Put those back into the queue that failed for one of these reasons and were tried fewer times; return how many.
 
@@ -100,6 +132,7 @@ def requeue(
                 "ids": uuids(transaction_ids),
                 "codes": texts(codes),
                 "attempts_max": attempts_max,
+                "reason": reason,
                 "actor": actor,
                 "request_id": request_id,
                 "trace": outgoing_headers().get("traceparent", ""),
@@ -110,12 +143,12 @@ def requeue(
     return count
 
 
-def _check(row: Transaction) -> None:
+def _check(row: Transaction, codes: Collection[str], attempts_max: int) -> None:
     if row.status == Status.PROCESSING:
         raise StillProcessing
     if row.status != Status.FAILED:
         raise NotFailed(f"It is {row.status}.")
-    if row.error_code not in RETRYABLE:
+    if row.error_code not in codes:
         raise NotRetryable(f"It failed with {row.error_code}, which another try does not change.")
-    if row.attempts >= ATTEMPTS_MAX:
+    if row.attempts >= attempts_max:
         raise Parked(f"It has been tried {row.attempts} times; staff look after it.")

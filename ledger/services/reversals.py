@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -12,19 +13,21 @@ from ledger.errors import NotDivisible, NotReversible, ReversalExceeds
 from ledger.kinds.reversal import KIND as REVERSAL
 from ledger.models import Transaction
 from ledger.posting.engine import post
-from ledger.posting.intents import Intent
+from ledger.posting.intents import Intent, Outcome
 from ledger.queries.transactions import get_transaction
-from ledger.services.stored import portion, refuse_unbooked, stored_intent
+from ledger.services.stored import audit_move, portion, refuse_unbooked, stored_intent
 from ledger.services.transactions import Submitted, log_start, settled_or_raised
 
 OPERATION = "transactions.reverse"
+REVERSED = "transaction.reversed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reversal:
-    """What a door was asked to take back: all that is not yet, or the part that `amount` says."""
+    """What a door was asked to take back: all that is not yet, or the part that `amount` says, and why."""
 
     amount: str | None = None
+    reason: str = ""
     reference: str | None = None
     description: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -33,9 +36,17 @@ class Reversal:
 
 
 def reverse_transaction(
-    *, client_id: int, transaction_id: UUID, reversal: Reversal, actor: str, request_id: str
+    *,
+    client_id: int,
+    transaction_id: UUID,
+    reversal: Reversal,
+    is_audited: bool = False,
+    actor: str,
+    request_id: str,
 ) -> Submitted:
     """Book the money back, in full or in part. What the books refuse is stored as failed, as any transaction.
+
+    The reason stands in the history of both, and what `is_audited` in the audit trail of what is taken back as well.
 
     Raises:
         NotFound: the client has no such transaction.
@@ -47,15 +58,26 @@ def reverse_transaction(
     refuse_unbooked(row, NotReversible)
     intent = reversal_intent(row, reversal, actor=actor, request_id=request_id)
     log_start([intent])
+
+    def keep(outcomes: Sequence[Outcome]) -> None:
+        made = outcomes[0].transaction
+        if made is not None:
+            audit_move(intent, REVERSED, made)
+
     try:
-        return settled_or_raised(post([intent])[0])
+        return settled_or_raised(post([intent], alongside=keep if is_audited else None)[0])
     except ReversalExceeds:
         is_moved = get_transaction(client_id, transaction_id).reversed_minor != row.reversed_minor
         if reversal.amount is not None or not is_moved:
             raise
     # A part was taken back meanwhile: what is left now is meant.
     return reverse_transaction(
-        client_id=client_id, transaction_id=transaction_id, reversal=reversal, actor=actor, request_id=request_id
+        client_id=client_id,
+        transaction_id=transaction_id,
+        reversal=reversal,
+        is_audited=is_audited,
+        actor=actor,
+        request_id=request_id,
     )
 
 
@@ -67,7 +89,7 @@ def reversal_intent(row: Transaction, reversal: Reversal, *, actor: str, request
         ReversalExceeds: there never was so much.
         NotDivisible: it has terms, and this is not the whole.
     """
-    original = stored_intent(row, actor=actor, request_id=request_id)
+    original = stored_intent(row, reason=reversal.reason, actor=actor, request_id=request_id)
     left_minor = row.booked_minor - row.reversed_minor
     amount_minor = portion(reversal.amount, row.currency.exponent) or left_minor or row.amount_minor
     if amount_minor > row.amount_minor:
@@ -92,6 +114,7 @@ def reversal_intent(row: Transaction, reversal: Reversal, *, actor: str, request
         description=reversal.description,
         metadata=reversal.metadata,
         original=original,
+        reason=reversal.reason,
         actor=actor,
         request_id=request_id,
         trace=original.trace,

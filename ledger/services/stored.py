@@ -6,7 +6,9 @@ from typing import Any
 
 from config.runtime.errors import DomainError
 from config.runtime.tracing import outgoing_headers
+from ledger.clients.services import record_audit
 from ledger.domain.money import AmountInvalid, parse_positive_amount
+from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
 from ledger.errors import AMOUNT_REFUSALS, StillProcessing
 from ledger.models import Transaction
@@ -64,3 +66,25 @@ def refuse_unbooked(row: Transaction, otherwise: type[DomainError]) -> None:
         raise StillProcessing
     if row.status == Status.FAILED:
         raise otherwise(f"It is {row.status}.")
+
+
+def audit_move(intent: Intent, action: str, made: TransactionShape) -> None:
+    """Keep that staff moved a transaction that stands, and why. Call inside the database transaction of the move.
+
+    `made` is the transaction as the move left it, or the one that takes it back.
+    """
+    record_audit(
+        client_id=intent.client_id,
+        actor=intent.actor,
+        action=action,
+        subject=Transaction(pk=intent.target_id),
+        reason=intent.reason,
+        request_id=intent.request_id,
+        detail={
+            "receipt_code": made.receipt_code,
+            "status": made.status,
+            "amount": made.amount,
+            "captured": made.captured,
+            "error": None if made.error is None else made.error.code,
+        },
+    )

@@ -13,7 +13,7 @@ history AS (
     INSERT INTO ledger_transactionevent (
         transaction_id, from_status, to_status, amount_minor, actor, reason, request_id, at
     )
-    SELECT id, 'failed', 'processing', amount_minor, %(actor)s, 'retry', %(request_id)s, clock_timestamp()
+    SELECT id, 'failed', 'processing', amount_minor, %(actor)s, %(reason)s, %(request_id)s, clock_timestamp()
     FROM moved
 )
 INSERT INTO ledger_queuedposting (transaction_id, client_id, next_attempt_at, actor, request_id, trace)
