@@ -74,12 +74,11 @@ class AccountAdmin(AccountChangesAdmin):
         top = min(int(version), newest) if _VERSION.fullmatch(version) else newest
         lines = entries_of(row).filter(account_version__lte=top, account_version__gt=top - LINES_PER_PAGE)
         lines = lines.select_related("journal", "account__currency").order_by("-account_version")
-        return {
+        return super().story(request, row) | {
             "lines": lines_of(lines),
             "line_count": newest,
             "older": top - LINES_PER_PAGE if top > LINES_PER_PAGE else None,
             "newer": min(top + LINES_PER_PAGE, newest) if top < newest else None,
-            "possible": _possible(row) if self.has_state_permission(request) else (),
         }
 
     @admin.display(description="posted")
@@ -113,15 +112,6 @@ class AccountAdmin(AccountChangesAdmin):
     @admin.display(description="metadata")
     def details(self, row: Account) -> SafeString:
         return json_block(row.metadata)
-
-
-def _possible(row: Account) -> tuple[str, ...]:
-    """Return the actions that the account's state allows."""
-    if row.status == AccountStatus.CLOSED:
-        return ("reopen",)
-    freezes = ("freeze",) if row.frozen != Frozen.BOTH else ()
-    thaws = ("unfreeze",) if row.frozen != Frozen.NONE else ()
-    return (*freezes, *thaws, "limits", "close")
 
 
 def _amount(row: Account, minor: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client as HttpClient
 from django.test.utils import CaptureQueriesContext
@@ -37,6 +38,13 @@ class Staff:
     def post(self, name: str, /, *args: Any, **fields: Any) -> Any:
         return self.http.post(reverse(f"admin:{name}", args=args), fields)
 
+    def act(self, name: str, action: str, keys: list[Any], **fields: Any) -> Any:
+        """Take an action of a list; with `confirmed` look at its question first, as the page does."""
+        chosen = {"action": action, "_selected_action": keys}
+        if "confirmed" in fields and "seen" not in fields:
+            fields["seen"] = seen(self.post(name, **chosen))
+        return self.post(name, **chosen, **fields)
+
     def page(self, name: str, /, *args: Any, **query: Any) -> str:
         response = self.get(name, *args, **query)
         assert response.status_code == 200, response
@@ -55,3 +63,14 @@ def receipts(page: str) -> list[str]:
 def row_of(bank: Tenant, amount: str = "1.00") -> Transaction:
     alice, bob = bank.person("alice", holding="10.00"), bank.person("bob")
     return Transaction.objects.get(pk=bank.move(alice.path, bob.path, amount).transaction.id)
+
+
+def seen(question: Any) -> str:
+    """Return what the page of a question says was shown there, "" of one that asks nothing."""
+    found = re.search(r'name="seen" value="([0-9a-f]+)"', question.content.decode())
+    return "" if found is None else found[1]
+
+
+def said(answer: Any) -> list[str]:
+    """Return the messages that an answer leaves for the next page."""
+    return [str(message) for message in get_messages(answer.wsgi_request)]

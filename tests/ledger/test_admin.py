@@ -189,6 +189,12 @@ def test_what_no_row_can_have_finds_nothing_and_breaks_nothing(staff: Staff, pat
     assert staff.http.get(f"/admin/{path}").status_code in {200, 302}
 
 
+@pytest.mark.parametrize(("name", "action"), [("ledger_account", "freeze"), ("clients_apikey", "revoke_keys")])
+@pytest.mark.parametrize("key", ["x", "\0", "9" * 40])
+def test_ticks_of_what_no_row_can_be_break_nothing(staff: Staff, name: str, action: str, key: str) -> None:
+    assert staff.post(f"{name}_changelist", action=action, _selected_action=key).status_code in {200, 302}
+
+
 def test_autocompletion_counts_no_further_than_a_thousand(bank: Tenant, staff: Staff) -> None:
     query = "app_label=ledger&model_name=journal&field_name=transaction&term="
 

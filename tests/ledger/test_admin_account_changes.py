@@ -6,11 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.messages import get_messages
 
 from ledger.clients.models import AuditEntry
 from ledger.models import Account
-from tests.ledger.backoffice import Staff
+from tests.ledger.backoffice import Staff, said, seen
 from tests.ledger.test_account_changes import told
 from tests.people import Tenant
 
@@ -27,11 +26,7 @@ def row_of(account: Any) -> Account:
 
 
 def act(staff: Staff, action: str, *accounts: Any, **fields: Any) -> Any:
-    return staff.post(LIST, action=action, _selected_action=[row_of(account).pk for account in accounts], **fields)
-
-
-def said(answer: Any) -> list[str]:
-    return [str(message) for message in get_messages(answer.wsgi_request)]
+    return staff.act(LIST, action, [row_of(account).pk for account in accounts], **fields)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +54,7 @@ def test_an_account_is_changed_once_staff_have_said_why(  # noqa: PLR0917
 
     row = row_of(alice)
     assert (row.status, row.frozen, row.balance.floor, row.balance.ceiling) == shown
-    assert said(answer) == ["Changed: 1."]
+    assert said(answer) == [{"freeze": "Frozen: 1.", "limits": "Changed: 1.", "close": "Closed: 1."}[action]]
     assert told(bank, alice) == ["account.opened", event]
     entry = AuditEntry.objects.get(object_type="ledger.account", object_id=str(row.pk))
     assert (entry.actor, entry.action, entry.reason) == (keeper.actor, event, "order 17")
@@ -84,20 +79,24 @@ def test_of_several_accounts_those_that_can_be_closed_are(bank: Tenant, keeper: 
 
     assert [row_of(account).status for account in (alice, bob, carol)] == ["closed", "active", "closed"]
     assert sorted(said(answer)) == [
-        "Changed: 2.",
-        "users:bob:USD: There is money on the account, or a debt: only an account that stands at zero is closed.",
+        "Closed: 2.",
+        "users:bob:USD: account_not_empty: There is money on the account, or a debt: only an account that stands at "
+        "zero is closed.",
     ]
 
 
 @pytest.mark.parametrize(
     ("fields", "detail"),
     [
-        ({"floor": "1.00"}, "The account has less available than the floor would leave there."),
-        ({"floor": "x"}, 'An amount is a decimal text such as "10.00", without a sign.'),
-        ({"floor": "0.00"}, "These are the limits that the account has."),
+        (
+            {"floor": "1.00"},
+            "floor_above_available: The account has less available than the floor would leave there.",
+        ),
+        ({"floor": "x"}, 'amount_malformed: An amount is a decimal text such as "10.00", without a sign.'),
+        ({"floor": "0.00"}, "limits_unchanged: These are the limits that the account has."),
     ],
 )
-def test_a_refusal_is_said_by_its_own_words(bank: Tenant, keeper: Staff, fields: Any, detail: str) -> None:
+def test_a_refusal_is_said_by_its_code_and_its_own_words(bank: Tenant, keeper: Staff, fields: Any, detail: str) -> None:
     alice = bank.person("alice")
     answer = act(keeper, "limits", alice, confirmed="yes", reason="-", **fields)
     assert said(answer) == [f"users:alice:USD: {detail}"]
@@ -108,10 +107,23 @@ def test_limits_are_those_of_one_account_and_begin_with_those_it_has(bank: Tenan
     alice, bob = bank.open("users:alice:USD", floor="-7.00", ceiling="9.50"), bank.person("bob")
     page = act(keeper, "limits", alice).content.decode()
     assert re.findall(r'name="(?:floor|ceiling)" value="([^"]*)"', page) == ["-7.00", "9.50"]
-    assert said(act(keeper, "limits", alice, bob, confirmed="yes", reason="-", floor="0.00")) == [
-        "Limits are those of one account: choose one."
-    ]
+    assert said(act(keeper, "limits", alice, bob)) == ["This is asked of one account: choose one."]
+    act(keeper, "limits", alice, bob, confirmed="yes", reason="-", floor="0.00")
     assert (row_of(alice).balance.floor, row_of(bob).balance.floor) == (-700, 0)
+
+
+def test_limits_that_another_changed_meanwhile_are_looked_at_again(bank: Tenant, keeper: Staff) -> None:
+    alice = bank.person("alice")
+    asked = seen(act(keeper, "limits", alice))
+    act(keeper, "limits", alice, confirmed="yes", reason="first", floor="-5.00")
+
+    answer = act(keeper, "limits", alice, confirmed="yes", reason="second", floor="", ceiling="9.00", seen=asked)
+
+    page = answer.content.decode()
+    assert "Something has moved since this page was shown: look again." in page
+    assert ">second</textarea>" in page.replace("\n", "")
+    assert '<td class="number">-5.00</td>' in page
+    assert (row_of(alice).balance.floor, row_of(alice).balance.ceiling) == (-500, None)
 
 
 @pytest.mark.parametrize("action", ["freeze", "unfreeze", "limits", "close", "reopen"])

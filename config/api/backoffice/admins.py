@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin, ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
@@ -57,6 +59,21 @@ class KeysetAdmin(_ModelAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         # PostgreSQL takes no NUL: the address of a row with a text key may hold one.
         return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Refuse ticks of what no row can be: the database would refuse the question itself."""
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            if "\x00" in key or not self._is_key(key):
+                self.message_user(request, "There is no such row.", messages.WARNING)
+                return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset)
+
+    def _is_key(self, text: str) -> bool:
+        try:
+            self.opts.pk.to_python(text)
+        except ValidationError:
+            return False
+        return True
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:  # noqa: ARG002
         """Refuse `?description__icontains=…` and its kind: any lookup but a declared filter's reads the table."""

@@ -12,10 +12,12 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.safestring import SafeString
 
 from config.api.backoffice.admins import KeysetAdmin, request_id_of, staff_actor
+from config.api.backoffice.asking import ReasonForm
 from config.api.backoffice.shown import NOTHING, badge, moment
 from config.runtime.clock import now
 from config.runtime.errors import DomainError
@@ -56,12 +58,6 @@ class ApiKeyForm(_ModelForm):
             except DomainError as refusal:
                 self.add_error("scopes", refusal.detail)
         return cleaned
-
-
-class ReasonForm(forms.Form):
-    """Why a key ends."""
-
-    reason = forms.CharField(max_length=500, widget=forms.Textarea(attrs={"rows": 3}))
 
 
 @admin.register(ApiKey)
@@ -133,8 +129,10 @@ class ApiKeyAdmin(KeysetAdmin):
         if form.is_valid():
             self._revoke(request, keys, form.cleaned_data["reason"])
             return None
+        list_url = reverse("admin:clients_apikey_changelist")
         context = {**self.admin_site.each_context(request), "title": "Revoke keys", "opts": self.opts}
-        context |= {"keys": keys, "form": form, "checkbox_name": ACTION_CHECKBOX_NAME}
+        context |= {"rows": keys, "form": form, "action": "revoke_keys", "checkbox_name": ACTION_CHECKBOX_NAME}
+        context |= {"verb": "Revoke", "is_danger": True, "list_url": list_url, "back_url": list_url}
         return TemplateResponse(request, "admin/clients/apikey/revoke.html", context)
 
     def _revoke(self, request: HttpRequest, keys: list[ApiKey], reason: str) -> None:
