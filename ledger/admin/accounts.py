@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from config.api.backoffice.filters import ChoiceFilter
+from config.api.backoffice.parts import part_of
 from config.api.backoffice.shown import NOTHING, badge, json_block, moment
 from ledger.admin.account_changes import AccountChangesAdmin
 from ledger.admin.lines import lines_of
@@ -21,6 +22,7 @@ from ledger.clients.admin.filters import ClientFilter, is_client_chosen
 from ledger.domain.accounts import AccountKind, AccountStatus, Frozen
 from ledger.domain.money import format_amount
 from ledger.models import Account
+from ledger.queries.accounts import change_shape, changes_of
 from ledger.queries.transactions import entries_of
 
 LINES_PER_PAGE = 50
@@ -74,11 +76,14 @@ class AccountAdmin(AccountChangesAdmin):
         top = min(int(version), newest) if _VERSION.fullmatch(version) else newest
         lines = entries_of(row).filter(account_version__lte=top, account_version__gt=top - LINES_PER_PAGE)
         lines = lines.select_related("journal", "account__currency").order_by("-account_version")
+        history = part_of(request, changes_of(row), name="history", keyset="-id")
         return super().story(request, row) | {
             "lines": lines_of(lines),
             "line_count": newest,
             "older": top - LINES_PER_PAGE if top > LINES_PER_PAGE else None,
             "newer": min(top + LINES_PER_PAGE, newest) if top < newest else None,
+            "history": history,
+            "changes": [(change_shape(entry), moment(entry.at)) for entry in history.rows],
         }
 
     @admin.display(description="posted")
