@@ -1,12 +1,13 @@
-"""The back office of the books: accounts, to freeze, close and limit; transactions and journals, to read."""
+"""The back office of the books: accounts and transactions, with what staff may do to them; batches and journals."""
 
 from django.contrib import admin
 
 from ledger.admin.accounts import AccountAdmin
+from ledger.admin.batches import BatchAdmin
 from ledger.admin.journals import JournalAdmin
 from ledger.admin.transactions import TransactionAdmin
 
-__all__ = ["AccountAdmin", "JournalAdmin", "TransactionAdmin"]
+__all__ = ["AccountAdmin", "BatchAdmin", "JournalAdmin", "TransactionAdmin"]
 
 admin.site.site_header = admin.site.site_title = "Countinghouse"
 admin.site.index_title = "Back office"

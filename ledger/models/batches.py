@@ -43,6 +43,9 @@ class Batch(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return str(self.pk)
+
 
 class BatchItem(models.Model):
     """One item of a batch: what was asked while it waits, then its transaction, or the error that refused it.

@@ -33,7 +33,8 @@ def staff(db) -> Staff:
 @pytest.fixture
 def viewer(db) -> Staff:
     """Who may see everything and do nothing."""
-    return Staff("view_account", "view_transaction", "view_journal", "view_client", "view_apikey", "view_auditentry")
+    seen = ("account", "transaction", "batch", "journal", "client", "apikey", "auditentry")
+    return Staff(*(f"view_{name}" for name in seen))
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,15 @@ from ledger.clients.models import ApiKey, AuditEntry
 from ledger.clients.services import create_client, create_key
 from ledger.models import Account, Journal, Transaction
 from tests.ledger.backoffice import HOSTILE, Staff, row_of
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
-READ_ONLY = ["ledger_account", "ledger_transaction", "ledger_journal", "clients_auditentry"]
+READ_ONLY = ["ledger_account", "ledger_transaction", "ledger_batch", "ledger_journal", "clients_auditentry"]
 ALL = [*READ_ONLY, "clients_client", "clients_apikey"]
 # The index of each list that already stands in the list's order.
 ORDERED_BY = {
     "ledger_account": "ledger_account_public_id_key",
     "ledger_transaction": "ledger_transaction_pkey",
+    "ledger_batch": "ledger_batch_pkey",
     "ledger_journal": "ledger_journal_pkey",
     "clients_auditentry": "clients_auditentry_pkey",
     "clients_client": "clients_client_pkey",
@@ -58,11 +59,13 @@ def test_what_a_client_sent_is_shown_as_text_and_never_as_markup(bank: Tenant, s
 def test_the_pages_need_no_inline_script_or_style(bank: Tenant, staff: Staff) -> None:
     row = row_of(bank)
     key = ApiKey.objects.filter(client=bank.client).get()
+    batch = bank.post(f"{URL}/batch", {"mode": "partial", "items": [body("1.00")]}).json()["id"]
     pages = [
         staff.page("index"),
         *(staff.page(f"{name}_changelist") for name in ALL),
         staff.page("ledger_transaction_change", row.pk),
         staff.page("ledger_account_change", row.debit_account_id),
+        staff.page("ledger_batch_change", batch),
         staff.page("clients_client_change", bank.client.pk),
         staff.page("clients_apikey_add"),
         staff.page("clients_apikey_change", key.pk),
@@ -103,7 +106,8 @@ def test_nobody_adds_changes_or_deletes_money_not_even_a_superuser(bank: Tenant,
     row = row_of(bank)
     journal = Journal.objects.get(transaction=row)
     audit = AuditEntry.objects.filter(client=bank.client).latest("id")
-    keys = [row.debit_account_id, row.pk, journal.pk, audit.pk]
+    batch = bank.post(f"{URL}/batch", {"mode": "partial", "items": [body("1.00")]}).json()["id"]
+    keys = [row.debit_account_id, row.pk, batch, journal.pk, audit.pk]
 
     for name, key in zip(READ_ONLY, keys, strict=True):
         fields = {"status": "failed", "amount_minor": "1", "frozen": "both", "kind": "void", "reason": "mine"}
