@@ -124,14 +124,29 @@ def transaction_shape(row: Transaction) -> TransactionShape:
 
 
 def history_of(row: Transaction) -> list[MoveShape]:
-    """Return the steps of a transaction, oldest first; `executing` stands before each outcome."""
+    """Return the steps of a transaction, oldest first."""
+    return moves_of(row, events_of(row).order_by("id"))
+
+
+def events_of(row: Transaction) -> QuerySet[TransactionEvent]:
+    """Return the moves of a transaction as they are stored; `id` orders them."""
+    return TransactionEvent.objects.filter(transaction=row)
+
+
+def moves_of(row: Transaction, events: Iterable[TransactionEvent]) -> list[MoveShape]:
+    """Return moves of a transaction as steps of its history; `executing` stands before each outcome."""
     exponent = row.currency.exponent
     moves: list[MoveShape] = []
-    for event in TransactionEvent.objects.filter(transaction=row).order_by("id"):
+    for event in events:
         if event.executing_at is not None:
             moves.append(_move(event, EXECUTING, rfc3339(event.executing_at), exponent))
         moves.append(_move(event, event.to_status, rfc3339(event.at), exponent))
     return moves
+
+
+def reversals_of(row: Transaction) -> QuerySet[Transaction]:
+    """Return what takes a transaction back, or failed to; `id` orders them, with an index."""
+    return Transaction.objects.filter(reverses=row)
 
 
 def entries_of(account: Account) -> QuerySet[Entry]:

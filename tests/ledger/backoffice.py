@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -51,8 +52,11 @@ class Staff:
         return str(response.content.decode())
 
     def queries(self, name: str, /, *args: Any, **query: Any) -> list[str]:
+        return self.queries_of(lambda: self.page(name, *args, **query))
+
+    def queries_of(self, request: Callable[[], Any]) -> list[str]:
         with CaptureQueriesContext(connection) as captured:
-            self.page(name, *args, **query)
+            request()
         return [one["sql"] for one in captured]
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 
+from django.db import connection
+from django.db.transaction import atomic
+
 from config.api.backoffice.changelist import WINDOW
 from ledger.models import Account, Journal, Transaction
 from tests.ledger.backoffice import Staff, receipts, row_of
-from tests.people import Tenant
+from tests.ledger.test_holds import capture, held, void
+from tests.ledger.test_reversals import paid, reverse
+from tests.people import URL, Tenant, body
 
 
 def test_a_transaction_s_page_tells_its_history_and_its_lines_in_major_units(bank: Tenant, viewer: Staff) -> None:
@@ -39,11 +44,11 @@ def test_the_permission_to_change_shows_no_money(bank: Tenant) -> None:
     assert Staff("change_transaction").get("ledger_transaction_changelist").status_code == 403
 
 
-def test_a_transaction_s_page_costs_eight_queries(bank: Tenant, viewer: Staff) -> None:
+def test_a_transaction_s_page_costs_nine_queries(bank: Tenant, viewer: Staff) -> None:
     row = row_of(bank)
 
-    # session, user, two of permissions, the row, its history, its journals, their lines
-    assert len(viewer.queries("ledger_transaction_change", row.pk)) == 8
+    # session, user, two of permissions, the row, its journals, its reversals, its history, the lines
+    assert len(viewer.queries("ledger_transaction_change", row.pk)) == 9
 
 
 def test_no_parameter_sorts_the_table(bank: Tenant, staff: Staff) -> None:
@@ -125,3 +130,112 @@ def test_a_filter_without_an_index_looks_at_a_window_says_so_and_leads_on(bank: 
 
     assert [receipts(page) for page in pages] == [[], [failed.receipt_code]]
     assert "None of the 10,000 rows that were looked at match." in pages[0]
+
+
+def field(page: str, name: str) -> str:
+    """Return what a page shows of a field, without its markup."""
+    (shown,) = re.findall(rf'fieldBox field-{name}\b.*?<div class="readonly">(.*?)</div>', page, re.DOTALL)
+    return re.sub(r"<[^>]+>", "", shown)
+
+
+def test_a_hold_s_page_says_until_when_how_much_is_captured_and_what_is_still_held(
+    people: Tenant, viewer: Staff
+) -> None:
+    transaction, plain = held(people), paid(people, "1.00")
+    capture(people, transaction, "2.00")
+    row = Transaction.objects.get(pk=transaction)
+    assert row.expires_at is not None
+
+    page = viewer.page("ledger_transaction_change", transaction)
+
+    shown = [field(page, name) for name in ("capture_kind", "expires", "captured", "still_held", "attempts")]
+    until = row.expires_at.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+    assert shown == ["manual", until, "2.00 USD", "4.00 USD", "0"]
+    void(people, transaction)
+    assert field(viewer.page("ledger_transaction_change", transaction), "still_held") == "0.00 USD"
+    assert "field-still_held" not in viewer.page("ledger_transaction_change", plain)
+
+
+def test_a_transaction_and_what_takes_it_back_lead_to_one_another(people: Tenant, viewer: Staff) -> None:
+    transaction = paid(people)
+    made = [reverse(people, transaction, amount, reference=f"refund {amount}").json() for amount in ("1.00", "2.00")]
+
+    original = viewer.page("ledger_transaction_change", transaction)
+    reversal = viewer.page("ledger_transaction_change", made[0]["id"])
+
+    assert re.search(r'field-taken_back.*?<div class="readonly">3\.00 USD</div>', original, re.DOTALL)
+    links = re.findall(r'<a href="/admin/ledger/transaction/([0-9a-f-]{36})/change/">(RCP-[^<]+)</a>', original)
+    assert links == [(one["id"], one["receipt_code"]) for one in made]
+    assert all(text in original for text in ("refund 1.00", "refund 2.00"))
+    code = Transaction.objects.get(pk=transaction).receipt_code
+    assert f'<a href="/admin/ledger/transaction/{transaction}/change/">{code}</a>' in reversal
+    assert 'id="reversals"' not in reversal
+
+
+def test_of_many_reversals_the_first_fifty_are_shown_found_by_an_index(people: Tenant, viewer: Staff) -> None:
+    transaction = paid(people)
+    made = [reverse(people, transaction, "0.01").json()["receipt_code"] for _ in range(51)]
+
+    page = viewer.page("ledger_transaction_change", transaction)
+    queries = viewer.queries("ledger_transaction_change", transaction)
+
+    assert re.findall(r">(RCP-[^<]+)</a></td>", page.partition('id="reversals"')[2]) == made[:50]
+    assert "Only the first 50 reversals are shown." in page
+    assert len(queries) == 9
+    (asked,) = [sql for sql in queries if '"reverses_id" = ' in sql]
+    with atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_sort = off")
+        cursor.execute(f"EXPLAIN {asked}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Index Scan using transaction_reversals" in plan
+    assert "Sort" not in plan
+
+
+def test_an_item_of_a_batch_leads_to_it_and_one_to_be_booked_later_says_when(people: Tenant, viewer: Staff) -> None:
+    batch = people.post(f"{URL}/batch", {"mode": "partial", "items": [body("1.00"), body("1.00")]}).json()
+    later = people.post(URL, body(execute_at="2026-12-24T12:00:00Z"), Prefer="respond-async").json()["id"]
+
+    second = viewer.page("ledger_transaction_change", batch["items"][1]["transaction"]["id"])
+    waiting = viewer.page("ledger_transaction_change", later)
+
+    assert f'<a href="/admin/ledger/batch/{batch["id"]}/change/">{batch["id"]}</a>' in second
+    assert field(second, "item") == "1"
+    assert "field-execute" not in second
+    assert field(waiting, "execute") == "2026-12-24 12:00:00.000"
+    assert "field-batch_link" not in waiting
+
+
+def test_a_long_history_is_turned_page_by_page_and_each_costs_the_same(people: Tenant, viewer: Staff) -> None:
+    transaction = held(people)
+    for _ in range(120):
+        capture(people, transaction, "0.01")
+
+    def steps(page: str) -> list[str]:
+        return re.findall(r"<time>([^<]+)</time>", page)
+
+    def turned(page: str, rel: str) -> str:
+        link = re.search(rf'<a href="\?history=(\d+)#history" rel="{rel}"', page)
+        return "" if link is None else link[1]
+
+    pages = [viewer.page("ledger_transaction_change", transaction)]
+    while after := turned(pages[-1], "next"):
+        pages.append(viewer.page("ledger_transaction_change", transaction, history=after))
+
+    # Each move has two steps: it is executing first.
+    assert [len(steps(page)) for page in pages] == [100, 100, 42]
+    moments = [moment for page in pages for moment in steps(page)]
+    assert moments == sorted(moments)
+    assert turned(pages[0], "prev") == ""
+    assert steps(viewer.page("ledger_transaction_change", transaction, history=turned(pages[2], "prev"))) == steps(
+        pages[1]
+    )
+    costs = [
+        len(viewer.queries("ledger_transaction_change", transaction, history=turned(page, "next")))
+        for page in pages[:2]
+    ]
+    assert costs == [10, 10]
+    (asked,) = [sql for sql in viewer.queries("ledger_transaction_change", transaction) if "transactionevent" in sql]
+    assert asked.endswith("LIMIT 51")
+    for odd in ("x", "-1", "9" * 30, ""):
+        assert viewer.get("ledger_transaction_change", transaction, history=odd).status_code == 200
