@@ -97,6 +97,6 @@ class AccountChangesAdmin(AskingAdmin):
         return freezes | thaws | {"limits": "Limits", "close": "Close account"}
 
 
-def _limits(row: Account) -> dict[str, str | None]:
+def _limits(row: Account) -> dict[str, Any]:
     shape = account_shape(row.balance)
     return {"floor": shape.floor, "ceiling": shape.ceiling}

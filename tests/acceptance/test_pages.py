@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 
 from tests.acceptance.browser import Browser, program
 from tests.acceptance.server import Server
+from tests.ledger.test_holds import held
 from tests.people import Tenant
 
 
@@ -20,6 +21,14 @@ def server(django_db_setup) -> Iterator[Server]:
     program()
     with Server() as running:
         yield running
+
+
+@pytest.fixture
+def people(bank: Tenant) -> Tenant:
+    """A bank where alice holds 10.00 and bob nothing."""
+    bank.person("alice", holding="10.00")
+    bank.person("bob")
+    return bank
 
 
 @pytest.fixture
@@ -35,6 +44,17 @@ def assert_at_home(browser: Browser, server: Server) -> None:
     assert browser.said == []
 
 
+def log_in(browser: Browser, url: str) -> None:
+    """Open a page of the back office as new staff who may do everything."""
+    name, password = f"staff-{uuid4()}", uuid4().hex
+    User.objects.create_superuser(name, password=password)
+    browser.open(url)
+    assert "Password" in browser.wait_for("Countinghouse")
+    for field, value in (("username", name), ("password", password)):
+        browser.run(f"document.getElementById('id_{field}').value = {json.dumps(value)}")
+    browser.run("document.querySelector('#login-form [type=submit]').click()")
+
+
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 def test_the_documentation_shows_the_operations(server: Server, browser: Browser, page: str) -> None:
     browser.open(server.base_url + page)
@@ -47,17 +67,28 @@ def test_the_documentation_shows_the_operations(server: Server, browser: Browser
 def test_staff_logs_in_and_sees_the_transactions(bank: Tenant, server: Server, browser: Browser) -> None:
     alice = bank.person("alice")
     moved = bank.move("cash:USD", alice.path, "12.34", type="cash_in").transaction
-    name, password = f"staff-{uuid4()}", uuid4().hex
-    User.objects.create_superuser(name, password=password)
 
-    browser.open(f"{server.base_url}/admin/ledger/transaction/?client={bank.client.name.replace(' ', '%20')}")
-    assert "Password" in browser.wait_for("Countinghouse")
-    for field, value in (("username", name), ("password", password)):
-        browser.run(f"document.getElementById('id_{field}').value = {json.dumps(value)}")
-    browser.run("document.querySelector('#login-form [type=submit]').click()")
+    log_in(browser, f"{server.base_url}/admin/ledger/transaction/?client={bank.client.name.replace(' ', '%20')}")
 
     listed = browser.wait_for(moved.receipt_code, within="#result_list")
     assert "12.34 USD" in listed
     assert_at_home(browser, server)
     # The styles came through, too: a badge is no plain text.
     assert browser.run("getComputedStyle(document.querySelector('#result_list .badge')).borderRadius") != "0px"
+
+
+def test_staff_presses_a_button_says_why_and_sees_what_became_of_it(
+    people: Tenant, server: Server, browser: Browser
+) -> None:
+    hold = held(people, "6.00")
+
+    log_in(browser, f"{server.base_url}/admin/ledger/transaction/{hold}/change/")
+    browser.wait_for("CAPTURE…", within=".object-tools")
+    browser.run("document.querySelector('.object-tools [value=capture]').form.querySelector('button').click()")
+    assert "6.00 USD" in browser.wait_for("users:bob:USD", within=".asked")
+    browser.run("document.getElementById('id_reason').value = 'the guest has left'")
+    browser.run("document.querySelector('.submit-row [type=submit]').click()")
+
+    assert "the guest has left" in browser.wait_for("completed", within="#history")
+    assert "Captured: 1." in browser.wait_for("Captured", within=".messagelist")
+    assert_at_home(browser, server)

@@ -78,11 +78,9 @@ def test_of_several_accounts_those_that_can_be_closed_are(bank: Tenant, keeper: 
     answer = act(keeper, "close", alice, bob, carol, confirmed="yes", reason="audit")
 
     assert [row_of(account).status for account in (alice, bob, carol)] == ["closed", "active", "closed"]
-    assert sorted(said(answer)) == [
-        "Closed: 2.",
-        "users:bob:USD: account_not_empty: There is money on the account, or a debt: only an account that stands at "
-        "zero is closed.",
-    ]
+    closed, refused = sorted(said(answer))
+    assert closed == "Closed: 2."
+    assert refused.startswith("users:bob:USD: account_not_empty: There is money on the account, or a debt:")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ class KeysetAdmin(_ModelAdmin):
         # PostgreSQL takes no NUL: the address of a row with a text key may hold one.
         return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+    def response_action(  # type: ignore[override]  # the stubs know a later Django
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
         """Refuse ticks of what no row can be: the database would refuse the question itself."""
         for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
             if "\x00" in key or not self._is_key(key):

@@ -72,7 +72,7 @@ class AskingAdmin(ReadOnlyAdmin):
         queryset: QuerySet[Any],
         question: Question,
         *,
-        initial: Callable[[Any], Mapping[str, Any]] | None = None,
+        initial: Callable[[Any], dict[str, Any]] | None = None,
     ) -> HttpResponse | None:
         """Show what is to be done and ask why; once that is answered, do it.
 
@@ -97,8 +97,9 @@ class AskingAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, self.ask_template, context)
 
     def _page(self, request: HttpRequest, rows: list[Any], question: Question, form: ReasonForm) -> dict[str, Any]:
+        one, many = f"the {self.opts.verbose_name}", f"{len(rows)} {self.opts.verbose_name_plural}"
         return self.admin_site.each_context(request) | {
-            "title": f"{question.verb} {self.opts.verbose_name_plural}",
+            "title": f"{question.verb} {one if len(rows) == 1 else many}",
             "opts": self.opts,
             "verb": question.verb,
             "form": form,
