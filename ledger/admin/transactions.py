@@ -22,12 +22,16 @@ from config.api.backoffice.shown import NOTHING, badge, json_block, moment
 from ledger.admin.lines import bookings_of
 from ledger.admin.transaction_moves import TransactionMovesAdmin, amount_of, held_minor
 from ledger.clients.admin.filters import ClientFilter, is_client_chosen
+from ledger.domain.accounts import AccountRef
+from ledger.domain.legs import Exchange, Leg
+from ledger.domain.money import format_amount
 from ledger.domain.receipts import receipt_code, transaction_id_of
 from ledger.domain.shapes import AUTOMATIC, MANUAL, MoveShape
 from ledger.domain.states import Status
 from ledger.errors import failure_shape
 from ledger.kinds import KINDS
 from ledger.models import Journal, Transaction
+from ledger.queries.accounts import accounts_by_id
 from ledger.queries.transactions import events_of, moves_of, reversals_of
 
 JOURNALS_SHOWN_MAX, REVERSALS_SHOWN_MAX = 100, 50
@@ -57,6 +61,24 @@ class Taken:
     row: Transaction
     amount: str
     created: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One leg of a transaction; `debit` or `credit` is empty."""
+
+    account: AccountRef
+    debit: str
+    credit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What was agreed of a transaction that is more than one amount between two accounts."""
+
+    legs: list[Moved]
+    fee: str
+    exchange: Exchange | None
 
 
 @admin.register(Transaction)
@@ -103,6 +125,7 @@ class TransactionAdmin(TransactionMovesAdmin):
             "bookings": bookings_of(found[:JOURNALS_SHOWN_MAX]),
             "shown_max": JOURNALS_SHOWN_MAX if len(found) > JOURNALS_SHOWN_MAX else None,
             "currency": row.currency_id,
+            "terms": _agreed(row),
         }
 
     @admin.display(description="status")
@@ -202,6 +225,21 @@ def _fieldsets(row: Transaction) -> list[Any]:
     if row.batch_id is not None:
         parts.append(("Batch", {"fields": (("batch_link", "item"),)}))
     return [*parts, ("As it was asked", {"fields": ("idempotency_key", "reference", "description", "details")})]
+
+
+def _agreed(row: Transaction) -> Agreed | None:
+    legs = row.legs
+    if legs.terms is None:
+        return None
+    found = legs.found(accounts_by_id(legs.account_ids))
+    fee = "" if legs.terms.fee_minor is None else _money(row, int(legs.terms.fee_minor))
+    return Agreed([_moved(leg) for leg in found], fee, legs.terms.exchange)
+
+
+def _moved(leg: Leg) -> Moved:
+    amount = format_amount(abs(leg.amount_minor), exponent=leg.account.exponent)
+    shown = f"{amount} {leg.account.currency}"
+    return Moved(leg.account, shown, "") if leg.amount_minor > 0 else Moved(leg.account, "", shown)
 
 
 def _taken(row: Transaction, original: Transaction) -> Taken:

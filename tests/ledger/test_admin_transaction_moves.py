@@ -22,10 +22,11 @@ from ledger.services.posting import post_due
 from tests.ledger.backoffice import HOSTILE, Staff, said, seen
 from tests.ledger.locks import in_thread
 from tests.ledger.test_holds import capture, expired, held
+from tests.ledger.test_legs import SALE, by_legs, exchanged
 from tests.ledger.test_refused_rounds import database_refuses
 from tests.ledger.test_retry import accept, fail_again, refusal, retry
 from tests.ledger.test_reversals import has, paid, reverse
-from tests.people import Tenant
+from tests.people import URL, Tenant, body
 
 LIST = "ledger_transaction_changelist"
 PAGE = "ledger_transaction_change"
@@ -121,6 +122,22 @@ def test_what_was_captured_or_taken_back_before_stays_and_the_rest_is_moved(peop
 
     assert [re.findall(r"<strong>([^<]+ USD)</strong>", page) for page in questions] == [["4.00 USD"], ["3.00 USD"]]
     assert (stands(hold), stands(part)) == (("completed", 600, 0), ("reversed", 400, 400))
+
+
+@pytest.mark.parametrize("asked", [by_legs(*SALE), exchanged(), body("10.00", fee="0.30")], ids=["legs", "rate", "fee"])
+def test_what_has_terms_is_captured_and_taken_back_as_a_whole(shop: Tenant, mover: Staff, asked: Any) -> None:
+    transaction = shop.post(URL, asked | {"capture": "manual"}).json()["id"]
+
+    pages = [act(mover, "capture", transaction).content.decode()]
+    do(mover, "capture", transaction)
+    pages.append(act(mover, "reverse", transaction).content.decode())
+    do(mover, "reverse", transaction)
+
+    assert [re.findall(r"<strong>([^<]+ USD)</strong>", page) for page in pages] == [["10.00 USD"], ["10.00 USD"]]
+    assert stands(transaction) == ("reversed", 1000, 1000)
+    assert pages[0].count("by its legs") == (2 if "legs" in asked else 0)
+    assert shop.account("users:alice:USD").balance.posted == "100.00"
+    assert verify(client_id=shop.client.pk).holds
 
 
 def test_a_reversal_tells_its_reason_and_stands_on_the_page_of_the_original(people: Tenant, mover: Staff) -> None:

@@ -9,8 +9,9 @@ from django.db.transaction import atomic
 
 from config.api.backoffice.changelist import WINDOW
 from ledger.models import Account, Journal, Transaction
-from tests.ledger.backoffice import Staff, receipts, row_of
+from tests.ledger.backoffice import HOSTILE, Staff, receipts, row_of
 from tests.ledger.test_holds import capture, held, void
+from tests.ledger.test_legs import SALE, by_legs, exchanged
 from tests.ledger.test_reversals import paid, reverse
 from tests.people import URL, Tenant, body
 
@@ -239,3 +240,38 @@ def test_a_long_history_is_turned_page_by_page_and_each_costs_the_same(people: T
     assert asked.endswith("LIMIT 51")
     for odd in ("x", "-1", "9" * 30, ""):
         assert viewer.get("ledger_transaction_change", transaction, history=odd).status_code == 200
+
+
+LEG = re.compile(
+    r'<td><a href="/admin/ledger/account/\d+/change/">([^<]+)</a></td>\s*<td class="number">([^<]*)</td>\s*'
+    r'<td class="number">([^<]*)</td>\s*</tr>'
+)
+
+
+def test_a_transaction_by_legs_shows_them_in_place_of_two_accounts(shop: Tenant, viewer: Staff) -> None:
+    sale = shop.post(URL, by_legs(*SALE)).json()
+
+    page = viewer.page("ledger_transaction_change", sale["id"])
+    listed = viewer.page("ledger_transaction_changelist", q=sale["id"])
+
+    assert LEG.findall(page) == [
+        ("users:alice:USD", "10.00 USD", ""),
+        ("users:bob:USD", "", "7.50 USD"),
+        ("tax:USD", "", "1.90 USD"),
+        ("fees:USD", "", "0.60 USD"),
+    ]
+    assert [field(page, name) for name in ("debit_account", "credit_account")] == ["-", "-"]
+    assert receipts(listed) == [sale["receipt_code"]]
+
+
+def test_an_exchange_shows_what_it_came_to_and_a_fee_is_named(shop: Tenant, viewer: Staff) -> None:
+    made = shop.post(URL, exchanged(rate_source=HOSTILE, fee="0.30")).json()
+
+    page = viewer.page("ledger_transaction_change", made["id"])
+
+    assert "Exchanged into 9.22 EUR at 0.9215 (&lt;script&gt;" in page
+    assert f"{made['rounding']} of it is rounding." in page
+    assert "Fee: 0.30 USD." in page
+    assert ("users:bob:EUR", "", "9.22 EUR") in LEG.findall(page)
+    assert HOSTILE not in page
+    assert 'id="terms"' not in viewer.page("ledger_transaction_change", shop.post(URL, body()).json()["id"])

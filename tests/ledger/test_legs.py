@@ -20,20 +20,6 @@ from tests.ledger.test_bad_input import problem, written
 from tests.people import URL, Tenant, body
 
 
-@pytest.fixture
-def shop(bank: Tenant) -> Tenant:
-    """A bank where alice has 100.00 USD; bob has EUR and JPY; fees and liquidity have their accounts."""
-    bank.person("alice", holding="100.00")
-    bank.person("bob")
-    for currency in ("EUR", "JPY"):
-        bank.open(f"users:bob:{currency}", currency=currency, user_id="bob")
-    for currency in ("USD", "EUR", "JPY"):
-        bank.open(f"fees:{currency}", kind="income", currency=currency)
-        bank.open(f"liquidity:{currency}", kind="asset", currency=currency)
-    bank.open("tax:USD")
-    return bank
-
-
 def leg(account: str, side: str, amount: str, currency: str = "USD") -> dict[str, str]:
     return {"account": account, "side": side, "amount": amount, "currency": currency}
 
