@@ -82,9 +82,21 @@ class EffectiveTooOld(Invalid):
 
 
 class LegsBesideAccounts(Invalid):
-    """A transaction has legs, or two accounts and an amount, and not both."""
+    """Legs say all that is booked: beside them there is no account, amount, fee or rate."""
 
     code = "legs_beside_accounts"
+
+
+class LegsTooFew(Invalid):
+    """A booking has at least two legs."""
+
+    code = "legs_too_few"
+
+
+class LegsTooMany(Invalid):
+    """A booking has at most 100 legs."""
+
+    code = "legs_too_many"
 
 
 class LegsUnbalanced(Invalid):
@@ -463,6 +475,12 @@ class StatementInFuture(Invalid):
     """A statement ends at a moment that has passed; without `to` it ends now."""
 
     code = "statement_in_future"
+
+
+class BalanceInFuture(Invalid):
+    """What will have been booked by then nobody knows: `at` is a moment that has passed."""
+
+    code = "balance_in_future"
 
 
 class StatementTooLong(DomainError):

@@ -33,7 +33,8 @@ class TurnoverShape(Struct, frozen=True, kw_only=True):
 class AccountStatementLineShape(Struct, frozen=True, kw_only=True, gc=False):
     """One booked line; `journal_id` and `line` name it.
 
-    `counterparties` are the accounts on the other side of its journal: the first ten, the transaction has all.
+    `counterparties` are the accounts on the other side: one, or of a booking by legs those of the same currency, the
+    first ten of them; the transaction has all.
     """
 
     account_version: int

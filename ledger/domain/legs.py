@@ -13,7 +13,7 @@ from ledger.domain.balances import Side
 from ledger.domain.money import format_amount
 from ledger.domain.shapes import LegShape, account_name
 
-LEGS_MAX = 100
+LEGS_MIN, LEGS_MAX = 2, 100
 
 
 class Leg(NamedTuple):

@@ -53,9 +53,10 @@ class TransactionShape(Struct, frozen=True, kw_only=True):
     """A transaction; amounts are decimal texts in major units, times RFC 3339 in UTC.
 
     One that was asked for by its legs has these instead of two accounts; its amount is the sum of its debits in the
-    currency of the first. `fee` is what the debit account pays on top. In an exchange the credit account gets
-    `credit_amount` at `rate`, which is major units of its currency for one of the other, and `rounding` is by how much
-    more that is than the rate gives.
+    currency of the first. So has what takes back a transaction with legs, a fee or two currencies; its amount is as
+    much of the original's as is taken back. `fee` is what the debit account pays on top. In an exchange the credit
+    account gets `credit_amount` at `rate`, which is major units of its currency for one of the other, and `rounding` is
+    by how much more that is than the rate gives.
 
     `version` counts the moves of its status and of its sums. `captured` is what of a hold has been booked (null where
     nothing is held first), `reversed` what has been taken back by the transactions that name it in `reverses`.

@@ -42,7 +42,8 @@ class Intent:
 
     `objection` is what it is refused with unless its key is taken.
 
-    The first leg is in the currency of the amount; without `terms` there are two, of the debit and the credit account.
+    The first leg is in the currency of the amount, unless it takes something back; without `terms` there are two legs,
+    of the debit and of the credit account.
     """
 
     id: UUID
@@ -109,13 +110,13 @@ class Intent:
 
     @property
     def currency(self) -> str:
-        """The currency of the amount."""
-        return self.legs[0].account.currency
+        """The currency of the amount; a reversal's is that of what it takes back."""
+        return (self.original or self).legs[0].account.currency
 
     @property
     def exponent(self) -> int:
         """The number of decimals of the amount."""
-        return self.legs[0].account.exponent
+        return (self.original or self).legs[0].account.exponent
 
     @property
     def is_divisible(self) -> bool:

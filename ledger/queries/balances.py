@@ -13,6 +13,7 @@ from config.runtime.sql import sql_file
 from ledger.domain.accounts import AccountKind
 from ledger.domain.money import format_amount
 from ledger.domain.shapes import BalanceAtShape, CurrencyTotalsShape, KindTotalsShape, TrialBalanceShape, account_name
+from ledger.errors import BalanceInFuture
 from ledger.models import Balance
 from ledger.queries.accounts import balance_shape
 
@@ -34,7 +35,11 @@ def balance_at(
 
     What was held at a past moment is read from the sum of pending debits and credits, which are known then only as
     their difference: a past `held` is that difference on the side that lowers.
+
+    Raises:
+        BalanceInFuture: `at` has not come yet, for the books either.
     """
+    _refuse_future(at, max(now, row.last_posted_at or now))
     version, posted, held = (row.version, row.posted_minor, row.held_minor) if at is None else _sums_at(row, at)
     if effective_at is not None:
         posted, held = _sums_effective(row, effective_at, version)
@@ -56,12 +61,21 @@ def trial_balance(client_id: int, at: datetime | None, *, now: datetime) -> Tria
 
     For each currency in which the client has accounts: by kind, and in all, the sum of the balances that are debits and
     of those that are credits. A currency balances when the two are equal.
+
+    Raises:
+        BalanceInFuture: `at` has not come yet.
     """
+    _refuse_future(at, now)
     rows = _rows(TRIAL_BALANCE, {"client_id": client_id, "at": at or "infinity"})
     currencies = [
         _totals(code, exponent, list(found)) for (code, exponent), found in groupby(rows, key=lambda row: row[:2])
     ]
     return TrialBalanceShape(at=rfc3339(at or now), currencies=currencies)
+
+
+def _refuse_future(at: datetime | None, now: datetime) -> None:
+    if at is not None and at > now:
+        raise BalanceInFuture.at("at")
 
 
 def _totals(code: str, exponent: int, rows: list[Any]) -> CurrencyTotalsShape:

@@ -85,7 +85,8 @@ def agree(asked: Submission, accounts: Accounts) -> Agreed:
     if _is_exchange(asked):
         legs, exchange = _exchanged(asked, accounts, debit, credit, amount_minor)
     if fee_minor:
-        fees = _account(accounts, "/fee", _fees(asked.currency), why="where fees go")
+        of = "/type" if asked.fee is None else "/fee"
+        fees = _account(accounts, of, _fees(asked.currency), why="where fees go")
         legs = (*legs, *pair(debit, fees, fee_minor))
     if not fee_minor and exchange is None:
         return Agreed(amount_minor, legs)

@@ -96,18 +96,14 @@ def reversal_intent(row: Transaction, reversal: Reversal, *, actor: str, request
         raise ReversalExceeds
     if amount_minor != row.amount_minor and not original.is_divisible:
         raise NotDivisible
-    back = tuple([Leg(account, -minor) for account, minor in original.portion(amount_minor)])
-    if original.terms is None:
-        legs, terms = back[::-1], None
-    else:
-        legs, terms = back, terms_of(back, by_legs=True)
+    legs = _led_back(original, amount_minor)
     return Intent(
         id=uuid7(),
         client_id=row.client_id,
         type=REVERSAL.name,
         amount_minor=amount_minor,
         legs=legs,
-        terms=terms,
+        terms=None if original.is_divisible else terms_of(legs, by_legs=True),
         idempotency_key=reversal.idempotency_key,
         request_hash=reversal.request_hash,
         reference=reversal.reference,
@@ -119,3 +115,11 @@ def reversal_intent(row: Transaction, reversal: Reversal, *, actor: str, request
         request_id=request_id,
         trace=original.trace,
     )
+
+
+def _led_back(original: Intent, amount_minor: int) -> tuple[Leg, ...]:
+    """Return the legs turned round; of two that belong together the one that is debited now comes first, as always."""
+    back = [Leg(account, -minor) for account, minor in original.portion(amount_minor)]
+    if original.terms is not None and original.terms.by_legs:
+        return tuple(back)
+    return tuple([leg for debited, credited in zip(back[1::2], back[::2], strict=True) for leg in (debited, credited)])

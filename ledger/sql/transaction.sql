@@ -6,13 +6,13 @@ BEGIN
     IF (
         OLD.id, OLD.client_id, OLD.idempotency_key, OLD.request_hash, OLD.receipt_code, OLD.type, OLD.amount_minor,
         OLD.currency_id, OLD.debit_account_id, OLD.credit_account_id, OLD.terms, OLD.user_id, OLD.peer_user_id,
-        OLD.reference, OLD.description, OLD.metadata, OLD.effective_at, OLD.execute_at, OLD.expires_at, OLD.reverses_id, OLD.batch_id,
-        OLD.batch_index, OLD.created_at
+        OLD.reference, OLD.description, OLD.metadata, OLD.effective_at, OLD.execute_at, OLD.expires_at,
+        OLD.reverses_id, OLD.batch_id, OLD.batch_index, OLD.created_at
     ) IS DISTINCT FROM (
         NEW.id, NEW.client_id, NEW.idempotency_key, NEW.request_hash, NEW.receipt_code, NEW.type, NEW.amount_minor,
         NEW.currency_id, NEW.debit_account_id, NEW.credit_account_id, NEW.terms, NEW.user_id, NEW.peer_user_id,
-        NEW.reference, NEW.description, NEW.metadata, NEW.effective_at, NEW.execute_at, NEW.expires_at, NEW.reverses_id, NEW.batch_id,
-        NEW.batch_index, NEW.created_at
+        NEW.reference, NEW.description, NEW.metadata, NEW.effective_at, NEW.execute_at, NEW.expires_at,
+        NEW.reverses_id, NEW.batch_id, NEW.batch_index, NEW.created_at
     ) THEN
         RAISE EXCEPTION 'transaction %: only its status, error, attempts, completion and sums may change', OLD.id
             USING ERRCODE = '55000';

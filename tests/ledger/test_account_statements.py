@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +29,8 @@ from ledger.posting.intents import Intent
 from ledger.queries import account_statements
 from ledger.queries.account_statements import account_statement
 from ledger.queries.accounts import find_account
-from tests.ledger.hostile import INTENT, Books, booking, line
+from ledger.services.submissions import LegAsked, Submission
+from tests.ledger.hostile import Books
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
 from tests.ledger.reference import amount_text
 from tests.ledger.test_holds import capture, held, void
@@ -249,17 +250,15 @@ def test_what_is_held_is_no_line_until_it_is_captured(bank: Tenant) -> None:
     assert [one["account_version"] for one in statement["lines"]] == versions != [1, 2]
 
 
-def test_the_counterparties_are_on_the_other_side_and_at_most_ten(books: Books) -> None:
-    paths = ["users:bob:USD", *(f"box:{number:02}" for number in range(11))]
-    boxes = [books.bank.balance(books.bank.open(path, kind="asset")).account_id for path in paths[1:]]
-    lines = [line(1, "alice", 1200, 3, -5800), line(2, "bob", -100, 2, -3100)]
-    lines += [line(2, "bob", -100, 1, -100) | {"line": n, "account_id": box} for n, box in enumerate(boxes, 3)]
+def test_the_counterparties_of_legs_are_on_the_other_side_and_at_most_ten(bank: Tenant) -> None:
+    bank.person("alice", holding="1.00")
+    paths = [bank.open(f"box:{number:02}").path for number in range(12)]
+    shares = [LegAsked(account=path, side="credit", amount="0.01", currency="USD") for path in paths]
+    paid = LegAsked(account="users:alice:USD", side="debit", amount="0.12", currency="USD")
+    bank.submit([Submission(type="transfer", legs=(*shares, paid))])
 
-    row = books.bank.balance(books.bank.account("users:alice:USD"))
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(books.written(INTENT + booking(*lines, entry_count=len(lines))))
-        statement = account_statement(row, since=None, until=None)
-        transaction.set_rollback(True)
+    row = bank.balance(bank.account("users:alice:USD"))
+    statement = account_statement(row, since=None, until=None)
 
     assert [account.path for account in statement.lines[-1].counterparties] == paths[:10]
 

@@ -184,7 +184,13 @@ def test_the_trial_balance_is_known_at_every_moment(bank: Tenant) -> None:
         shown = totals(bank, f"?at={rfc3339(moment - timedelta(microseconds=1))}")
         assert shown["USD"][1] == (before, before, True)
     assert totals(bank) == totals(bank, f"?at={rfc3339(moments[-1])}")
-    assert totals(bank) == totals(bank, f"?at={rfc3339(now() + timedelta(days=1))}")
+
+
+@pytest.mark.parametrize("url", ["/v2/trial-balance", "/v2/accounts/{alice}/balance"])
+def test_what_will_have_been_booked_nobody_knows(bank: Tenant, url: str) -> None:
+    address = url.format(alice=bank.person("alice").id)
+    answer = bank.get(f"{address}?at={rfc3339(now() + timedelta(days=1))}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "balance_in_future")
 
 
 def test_before_the_first_booking_everything_stood_at_zero(bank: Tenant) -> None:

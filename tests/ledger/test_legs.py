@@ -121,9 +121,9 @@ def test_two_legs_on_one_account_are_measured_together(shop: Tenant) -> None:
 
 
 WRONG_LEGS = {
-    "one leg": (SALE[:1], 422, "field_length", "/legs"),
-    "no leg": ((), 422, "field_length", "/legs"),
-    "101 legs": ((*SALE[:1], *SALE[1:2] * 100), 422, "field_length", "/legs"),
+    "one leg": (SALE[:1], 422, "legs_too_few", "/legs"),
+    "no leg": ((), 422, "legs_too_few", "/legs"),
+    "101 legs": ((*SALE[:1], *SALE[1:2] * 100), 422, "legs_too_many", "/legs"),
     "unbalanced": (SALE[:3], 422, "legs_unbalanced", "/legs"),
     "balanced across currencies only": (
         (SALE[0], leg("users:bob:EUR", "credit", "10.00", "EUR")),
@@ -294,6 +294,11 @@ def test_a_type_may_cost_a_share_of_the_amount_rounded_half_to_even(shop: Tenant
     assert verify(client_id=shop.client.pk).holds
 
 
+def test_to_legs_no_fee_is_added(shop: Tenant) -> None:
+    shown = shop.post(URL, by_legs(*SALE, type="instant_payout")).json()
+    assert (shown["status"], shown["fee"], len(shown["legs"])) == ("completed", None, 4)
+
+
 @pytest.mark.parametrize(("fee", "shown"), [("0.00", None), ("0.25", "0.25")])
 def test_a_fee_of_the_request_stands_instead_of_the_type_s(shop: Tenant, fee: str, shown: str | None) -> None:
     assert shop.post(URL, body("10.00", type="instant_payout", fee=fee)).json()["fee"] == shown
@@ -318,6 +323,8 @@ def test_a_fee_needs_its_account_and_nobody_pays_one_to_himself(bank: Tenant) ->
     bank.person("bob")
     answer = bank.post(URL, body("1.00", fee="0.10"))
     assert (problem(answer), answer.json()["errors"][0]["pointer"]) == ((422, "account_unknown"), "/fee")
+    answer = bank.post(URL, body("1.00", type="instant_payout"))
+    assert (problem(answer), answer.json()["errors"][0]["pointer"]) == ((422, "account_unknown"), "/type")
     bank.open("fees:USD", kind="income")
     paid = body("1.00", fee="0.10") | {"debit_account": "fees:USD"}
     assert problem(bank.post(URL, paid)) == (422, "same_account")
@@ -422,17 +429,44 @@ def test_all_forms_are_taken_back_as_a_whole(shop: Tenant, asked: Any) -> None:
     reversal = shop.post(f"{URL}/{paid['id']}/reverse", {}).json()
     assert (reversal["status"], reversal["amount"], reversal["reverses"]) == ("completed", "10.00", paid["id"])
     opposite = {"debit": "credit", "credit": "debit"}
-    back = [(path, opposite[side], amount, layer) for path, side, amount, layer in entries(reversal["id"])]
+    back = sorted((path, opposite[side], amount, layer) for path, side, amount, layer in entries(reversal["id"]))
     paid_lines = OutboxEvent.objects.get(type="transaction.completed", data__startswith=f'{{"id":"{paid["id"]}"')
     lines = [
         (one["account"]["path"], one["side"], one["amount"], one["layer"])
         for one in json.loads(paid_lines.data)["entries"]
     ]
-    assert back == lines
+    assert back == sorted(lines)
     assert shop.get(f"{URL}/{paid['id']}").json()["status"] == "reversed"
     assert closing(shop) == before
     assert problem(shop.post(f"{URL}/{paid['id']}/reverse", {})) == (409, "reversal_exceeds_original")
     assert verify(client_id=shop.client.pk).holds
+
+
+@pytest.mark.parametrize("asked", FORMS.values(), ids=FORMS)
+def test_each_event_of_all_forms_tells_what_the_answer_showed(shop: Tenant, asked: Any) -> None:
+    held = shop.post(URL, asked | {"capture": "manual"}).json()
+    captured = shop.post(f"{URL}/{held['id']}/capture", {}).json()
+    reversal = shop.post(f"{URL}/{held['id']}/reverse", {}).json()
+    taken_back = shop.get(f"{URL}/{held['id']}").json()
+    alice = shop.account("users:alice:USD")
+    shop.post(f"/v2/accounts/{alice.id}/freeze", {"reason": "to see it fail"})
+    failed = shop.get(f"{URL}/{shop.post(URL, asked).json()['transaction_id']}").json()
+    for shown in (held, captured, reversal, taken_back, failed):
+        told = OutboxEvent.objects.get(
+            type=f"transaction.{shown['status']}", data__startswith=f'{{"id":"{shown["id"]}"'
+        )
+        data = json.loads(told.data)
+        del data["entries"]
+        assert data == shown
+        assert list(data) == list(shown)
+
+
+@pytest.mark.parametrize(("name", "owner"), {"legs": "alice", "an exchange": "bob", "a fee": "bob"}.items())
+def test_what_is_taken_back_belongs_to_who_pays_it_back(shop: Tenant, name: str, owner: str) -> None:
+    """As a reversal of one amount between two accounts does; of legs to the first, as these do."""
+    paid = shop.post(URL, FORMS[name]).json()
+    reversal = shop.post(f"{URL}/{paid['id']}/reverse", {}).json()
+    assert (reversal["user_id"], reversal["amount"], reversal["currency"]) == (owner, "10.00", "USD")
 
 
 @pytest.mark.parametrize("asked", FORMS.values(), ids=FORMS)
@@ -475,11 +509,30 @@ def test_the_account_of_another_client_is_unknown_in_a_leg(shop: Tenant, other_b
         assert problem(shop.post(URL, by_legs(*legs))) == (422, "account_unknown")
 
 
+def named(shop: Tenant, path: str) -> list[tuple[str, list[str]]]:
+    """Return the lines of an account's statement with whom they name."""
+    lines = shop.get(f"/v2/accounts/{shop.account(path).id}/statement").json()["lines"]
+    return [(line["amount"], [one["path"] for one in line["counterparties"]]) for line in lines]
+
+
 def test_an_exchange_s_statement_names_both_sides(shop: Tenant) -> None:
     shop.post(URL, exchanged(fee="0.40"))
-    alice = shop.account("users:alice:USD")
-    lines = shop.get(f"/v2/accounts/{alice.id}/statement").json()["lines"][1:]
-    assert [(line["amount"], line["counterparties"][0]["path"]) for line in lines] == [
-        ("10.00", "users:bob:EUR"),
-        ("0.40", "users:bob:EUR"),
-    ]
+    assert named(shop, "users:alice:USD")[1:] == [("10.00", ["users:bob:EUR"]), ("0.40", ["fees:USD"])]
+    assert named(shop, "users:bob:EUR") == [("9.22", ["users:alice:USD"])]
+    assert named(shop, "liquidity:EUR") == [("9.22", ["liquidity:USD"])]
+    assert named(shop, "fees:USD") == [("0.40", ["users:alice:USD"])]
+
+
+def test_the_statement_of_who_is_paid_by_legs_names_each_account_of_the_other_side_once(shop: Tenant) -> None:
+    shares = [leg("users:bob:USD", "credit", "0.10") for _ in range(11)]
+    shop.post(URL, by_legs(leg("users:alice:USD", "debit", "2.10"), *shares, leg("tax:USD", "credit", "1.00")))
+    assert named(shop, "users:alice:USD")[1:] == [("2.10", ["users:bob:USD", "tax:USD"])]
+    assert named(shop, "tax:USD") == [("1.00", ["users:alice:USD"])]
+
+
+def test_what_is_captured_and_taken_back_has_its_counterparties_too(shop: Tenant) -> None:
+    held = shop.post(URL, exchanged(fee="0.40", capture="manual")).json()["id"]
+    shop.post(f"{URL}/{held}/capture", {})
+    assert named(shop, "users:alice:USD")[1:] == [("10.00", ["users:bob:EUR"]), ("0.40", ["fees:USD"])]
+    shop.post(f"{URL}/{held}/reverse", {})
+    assert named(shop, "users:alice:USD")[3:] == [("10.00", ["users:bob:EUR"]), ("0.40", ["fees:USD"])]

@@ -30,6 +30,11 @@ FAILED = "(SELECT max(id::text)::uuid FROM ledger_transaction WHERE status = 'fa
 JOURNAL = f"(SELECT id FROM ledger_journal WHERE transaction_id = {TRANSFER})"
 CASH = "(SELECT id FROM ledger_account WHERE path = 'cash:USD')"
 ALICE = "(SELECT id FROM ledger_account WHERE path = 'users:alice:USD')"
+AS_TWO_LEGS = """
+jsonb_build_object('legs', jsonb_build_array(
+    jsonb_build_array(debit_account_id, amount_minor::text), jsonb_build_array(credit_account_id, (-amount_minor)::text)
+))
+"""
 REOPENED = "(SELECT id FROM ledger_transaction WHERE status = 'processing')"
 REOPEN = f"""
 UPDATE ledger_transaction SET status = 'processing', error_code = NULL WHERE id = {FAILED};
@@ -204,6 +209,50 @@ CORRUPTIONS = {
         WHERE id = {TRANSFER}
         """,
         {"terms_told", "transactions_booked"},
+    ),
+    "terms say a fee that is not among the legs": (
+        f"""
+        UPDATE ledger_transaction SET terms = {AS_TWO_LEGS} || '{{"fee_minor": "1"}}' WHERE id = {FAILED}
+        """,
+        {"terms_told"},
+    ),
+    "terms say an exchange that is not among the legs": (
+        f"""
+        UPDATE ledger_transaction SET terms = {AS_TWO_LEGS} || '{{"exchange": {{
+            "credit_amount": "1.00", "credit_currency": "EUR", "rate": "1", "rate_source": "x", "rounding": "0"
+        }}}}'
+        WHERE id = {FAILED}
+        """,
+        {"terms_told"},
+    ),
+    "legs are of another amount than their transaction": (
+        f"""
+        UPDATE ledger_transaction
+        SET terms = {AS_TWO_LEGS} || '{{"by_legs": true}}', debit_account_id = NULL, credit_account_id = NULL,
+            amount_minor = amount_minor + 1
+        WHERE id = {FAILED}
+        """,
+        {"terms_told"},
+    ),
+    "a failed transaction has no legs": (
+        f"""
+        UPDATE ledger_transaction
+        SET terms = '{{"legs": [], "by_legs": true}}', debit_account_id = NULL, credit_account_id = NULL
+        WHERE id = {FAILED}
+        """,
+        {"terms_told"},
+    ),
+    "an account is on both sides": (
+        f"""
+        UPDATE ledger_transaction
+        SET terms = jsonb_build_object('by_legs', true, 'legs', jsonb_build_array(
+                jsonb_build_array(debit_account_id, amount_minor::text),
+                jsonb_build_array(debit_account_id, (-amount_minor)::text)
+            )),
+            debit_account_id = NULL, credit_account_id = NULL
+        WHERE id = {FAILED}
+        """,
+        {"terms_told"},
     ),
     "the legs of a failed transaction do not balance": (
         f"""

@@ -16,8 +16,8 @@ from config.runtime.errors import FieldError, Invalid
 from ledger.domain.accounts import AccountKind
 from ledger.domain.balances import Side
 from ledger.domain.batches import BatchMode
-from ledger.domain.legs import LEGS_MAX
-from ledger.errors import LegsBesideAccounts
+from ledger.domain.legs import LEGS_MAX, LEGS_MIN
+from ledger.errors import LegsBesideAccounts, LegsTooFew, LegsTooMany
 from ledger.services.batches.checks import ITEMS_ASYNC_MAX, Item, Unreadable, check_size
 from ledger.services.submissions import LegAsked, Submission
 
@@ -92,7 +92,8 @@ class TransactionIn(Body, frozen=True, kw_only=True):
     """Money to move: it debits one account and credits another.
 
     With `legs` instead of `debit_account`, `credit_account`, `amount` and `currency` it books all of them in one
-    journal; the debits must be equal to the credits in each currency.
+    journal; the debits must be equal to the credits in each currency. Nothing is added to them, no fee of the type
+    either.
 
     Where the credit account is of another currency, `credit_currency`, `rate` and `rate_source` are required: it is
     credited `credit_amount`, or `amount * rate` rounded half to even, by way of the accounts `liquidity:{currency}`.
@@ -104,12 +105,9 @@ class TransactionIn(Body, frozen=True, kw_only=True):
     credit_account: AccountText | UnsetType = msgspec.UNSET
     amount: AmountText | UnsetType = msgspec.UNSET
     currency: CurrencyText | UnsetType = msgspec.UNSET
-    legs: (
-        Annotated[
-            list[LegIn], Meta(min_length=2, max_length=LEGS_MAX, description="Instead of two accounts and an amount.")
-        ]
-        | UnsetType
-    ) = msgspec.UNSET
+    legs: Annotated[list[LegIn], Meta(extra_json_schema={"minItems": 2, "maxItems": LEGS_MAX})] | UnsetType = (
+        msgspec.UNSET
+    )
     fee: Annotated[str, Meta(min_length=1, max_length=80, description="Instead of what the type costs.")] | None = None
     credit_amount: AmountText | None = None
     credit_currency: CurrencyText | None = None
@@ -158,7 +156,7 @@ def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) 
     """Return what the service is asked for.
 
     Raises:
-        Invalid: `field_range`, a number in the metadata; `field_missing`; `legs_beside_accounts`.
+        Invalid: a number in the metadata, or the form.
     """
     check_metadata(body.metadata)
     _check_form(body)
@@ -187,7 +185,11 @@ def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) 
 
 
 def _check_form(body: TransactionIn) -> None:
-    """Refuse what names neither legs nor two accounts and an amount, or both."""
+    """Refuse what names neither legs nor two accounts and an amount, or both.
+
+    Raises:
+        Invalid: `field_missing`, `legs_beside_accounts`, `legs_too_few`, `legs_too_many`.
+    """
     if body.legs is msgspec.UNSET:
         for name in _BETWEEN_TWO:
             if getattr(body, name) is msgspec.UNSET:
@@ -196,6 +198,10 @@ def _check_form(body: TransactionIn) -> None:
     for name in (*_BETWEEN_TWO, *_ON_TOP):
         if getattr(body, name) not in (msgspec.UNSET, None):
             raise LegsBesideAccounts.at(f"/{name}")
+    if len(body.legs) < LEGS_MIN:
+        raise LegsTooFew.at("/legs")
+    if len(body.legs) > LEGS_MAX:
+        raise LegsTooMany.at("/legs")
 
 
 def _given(value: T | UnsetType) -> T | None:

@@ -13,9 +13,9 @@ SELECT
 FROM unnest(
     %(id)s::uuid[], %(client_id)s::bigint[], %(idempotency_key)s::text[], %(request_hash)s::bytea[],
     %(receipt_code)s::text[], %(type)s::text[], %(status)s::text[], %(amount_minor)s::numeric[],
-    %(currency_id)s::text[], %(debit_account_id)s::bigint[], %(credit_account_id)s::bigint[], %(terms)s::jsonb[], %(user_id)s::text[],
-    %(peer_user_id)s::text[], %(reference)s::text[], %(description)s::text[], %(metadata)s::jsonb[],
-    %(error_code)s::text[], %(effective_at)s::timestamptz[], %(execute_at)s::timestamptz[],
+    %(currency_id)s::text[], %(debit_account_id)s::bigint[], %(credit_account_id)s::bigint[], %(terms)s::jsonb[],
+    %(user_id)s::text[], %(peer_user_id)s::text[], %(reference)s::text[], %(description)s::text[],
+    %(metadata)s::jsonb[], %(error_code)s::text[], %(effective_at)s::timestamptz[], %(execute_at)s::timestamptz[],
     %(expires_at)s::timestamptz[], %(reverses_id)s::uuid[], %(batch_id)s::uuid[], %(batch_index)s::smallint[],
     %(created_at)s::timestamptz[]
 ) AS judged (

@@ -11,11 +11,11 @@ WHERE t.reverses_id IS NOT NULL
                 THEN (o.debit_account_id, o.credit_account_id, NULL::jsonb)
                     IS DISTINCT FROM (t.credit_account_id, t.debit_account_id, t.terms)
             ELSE t.amount_minor <> o.amount_minor OR (
-                SELECT array_agg((leg ->> 0, (leg ->> 1)::numeric) ORDER BY place)
-                FROM jsonb_array_elements(t.terms -> 'legs') WITH ORDINALITY AS legs (leg, place)
+                SELECT array_agg((leg ->> 0, (leg ->> 1)::numeric) ORDER BY leg ->> 0, (leg ->> 1)::numeric)
+                FROM jsonb_array_elements(t.terms -> 'legs') AS leg
             ) IS DISTINCT FROM (
-                SELECT array_agg((leg ->> 0, -(leg ->> 1)::numeric) ORDER BY place)
-                FROM jsonb_array_elements(o.terms -> 'legs') WITH ORDINALITY AS legs (leg, place)
+                SELECT array_agg((leg ->> 0, -(leg ->> 1)::numeric) ORDER BY leg ->> 0, -(leg ->> 1)::numeric)
+                FROM jsonb_array_elements(o.terms -> 'legs') AS leg
             )
         END
     )
