@@ -64,6 +64,11 @@ def accounts_by_id(account_ids: Iterable[int]) -> dict[int, AccountRef]:
     return found
 
 
+def remember_accounts(account_ids: Iterable[int]) -> None:
+    """Look up in one query what is not remembered yet: who then asks for them one by one costs none."""
+    accounts_by_id(account_ids)
+
+
 def find_account(client_id: int, name: str) -> AccountRef | None:
     """Return one of a client's accounts by id or path, if there is one."""
     return find_accounts(client_id, [name]).get(name)

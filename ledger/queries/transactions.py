@@ -18,7 +18,7 @@ from ledger.domain.shapes import AUTOMATIC, MANUAL, EntryShape, MoveShape, Trans
 from ledger.domain.states import EXECUTING
 from ledger.errors import failure_shape
 from ledger.models import Account, Entry, Transaction, TransactionEvent
-from ledger.queries.accounts import accounts_by_id
+from ledger.queries.accounts import accounts_by_id, remember_accounts
 from ledger.status import saw
 
 _ACCOUNTS = ("debit_account", "credit_account", "currency")
@@ -75,7 +75,7 @@ def shown_transactions(transaction_ids: Iterable[UUID]) -> dict[UUID, Transactio
 def shown_all(rows: Iterable[Transaction], *, since: float) -> list[TransactionShape]:
     """Return stored transactions as their API shows them, as `shown` does; one query for the accounts of all legs."""
     found = list(rows)
-    accounts_by_id(account_id for row in found if row.terms is not None for account_id in row.legs.account_ids)
+    remember_accounts(account_id for row in found if row.terms is not None for account_id in row.legs.account_ids)
     return [shown(row, since=since) for row in found]
 
 

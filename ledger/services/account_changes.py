@@ -33,7 +33,8 @@ from ledger.events.types import EventType
 from ledger.locks import bound_waits, lock_balance
 from ledger.models import Balance
 from ledger.queries.accounts import account_shape, get_account
-from ledger.services.accounts import limit_minor, tell
+from ledger.services.accounts import tell
+from ledger.services.fields import limit_at
 from ledger.services.idempotency import Claim, keep_key, take_key
 
 FREEZE, UNFREEZE, LIMITS = "accounts.freeze", "accounts.unfreeze", "accounts.limits"
@@ -199,9 +200,9 @@ def _limit(row: Balance, *, floor: str | UnsetType | None, ceiling: str | UnsetT
     _refuse_closed(row)
     exponent = row.account.currency.exponent
     if floor is not UNSET:
-        row.floor = limit_minor("/floor", floor, exponent)
+        row.floor = limit_at("/floor", floor, exponent)
     if ceiling is not UNSET:
-        row.ceiling = limit_minor("/ceiling", ceiling, exponent)
+        row.ceiling = limit_at("/ceiling", ceiling, exponent)
     # The database holds the same as CHECK constraints; these come first so that a refusal has a name.
     if row.floor is not None and row.floor > row.available_minor:
         available = format_amount(row.available_minor, exponent=exponent)

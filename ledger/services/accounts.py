@@ -14,10 +14,8 @@ from psycopg import errors as pg
 from config.runtime.database import raw_cursor
 from config.runtime.tracing import outgoing_headers
 from ledger.domain.accounts import AccountKind, is_path
-from ledger.domain.money import AmountInvalid, parse_limit
 from ledger.domain.shapes import AccountShape
 from ledger.errors import (
-    AMOUNT_REFUSALS,
     CeilingBelowZero,
     CurrencyUnknown,
     FloorAboveZero,
@@ -30,6 +28,7 @@ from ledger.events.types import EventType
 from ledger.locks import bound_waits
 from ledger.models import Account, Balance
 from ledger.queries.accounts import account_shape, exponent_of, get_account
+from ledger.services.fields import limit_at
 from ledger.services.idempotency import Claim, keep_key, take_key
 
 OPERATION = "accounts.open"
@@ -97,20 +96,6 @@ def open_accounts(*, client_id: int, openings: Sequence[Opening]) -> int:
         return len(_insert(sorted(new, key=lambda row: row.account.path))) if new else 0
 
 
-def limit_minor(pointer: str, text: str | None, exponent: int) -> int | None:
-    """Return a floor or ceiling in minor units, None for none.
-
-    Raises:
-        Invalid: it is no amount of that currency.
-    """
-    if text is None:
-        return None
-    try:
-        return parse_limit(text, exponent=exponent)
-    except AmountInvalid as error:
-        raise AMOUNT_REFUSALS[error.code].at(pointer, detail=str(error)) from error
-
-
 def tell(event_type: EventType, rows: Sequence[Balance]) -> None:
     """Record an event about each account, as it stands now. Call inside a database transaction, after the locks."""
     trace = outgoing_headers().get("traceparent", "")
@@ -138,8 +123,8 @@ def _row(client_id: int, opening: Opening) -> Balance:
         raise CurrencyUnknown.at("/currency", detail=f"There is no currency {opening.currency!r}.")
     kind = AccountKind(opening.kind)
     default_floor = 0 if kind is AccountKind.LIABILITY and opening.user_id is not None else None
-    floor = default_floor if opening.floor == DEFAULT else limit_minor("/floor", opening.floor, exponent)
-    ceiling = None if opening.ceiling == DEFAULT else limit_minor("/ceiling", opening.ceiling, exponent)
+    floor = default_floor if opening.floor == DEFAULT else limit_at("/floor", opening.floor, exponent)
+    ceiling = None if opening.ceiling == DEFAULT else limit_at("/ceiling", opening.ceiling, exponent)
     _check_limits(floor, ceiling)
     account = Account(
         client_id=client_id,

@@ -16,7 +16,7 @@ from ledger.errors import NotHeld
 from ledger.models import Transaction
 from ledger.posting.engine import post
 from ledger.posting.intents import Action, Outcome
-from ledger.queries.accounts import accounts_by_id
+from ledger.queries.accounts import remember_accounts
 from ledger.queries.transactions import get_transaction, shown_transaction
 from ledger.services.idempotency import Claim, find_earlier, keep_key
 from ledger.services.stored import audit_move, portion, refuse_unbooked, stored_intent
@@ -91,7 +91,7 @@ def expire_holds() -> int:
     ended = 0
     while not stopping.stopping():
         due = _free_and_due()
-        accounts_by_id(account_id for row in due for account_id in row.legs.account_ids)  # one query for all
+        remember_accounts(account_id for row in due for account_id in row.legs.account_ids)
         intents = [stored_intent(row, action=Action.EXPIRE, actor="schedule", request_id="") for row in due]
         outcomes = post(intents) if intents else []
         count = sum(outcome.transaction is not None for outcome in outcomes)

@@ -7,13 +7,13 @@ from typing import Any
 from config.runtime.errors import DomainError
 from config.runtime.tracing import outgoing_headers
 from ledger.clients.services import record_audit
-from ledger.domain.money import AmountInvalid, parse_positive_amount
 from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
-from ledger.errors import AMOUNT_REFUSALS, StillProcessing
+from ledger.errors import StillProcessing
 from ledger.models import Transaction
 from ledger.posting.intents import Intent
 from ledger.queries.accounts import accounts_by_id
+from ledger.services.fields import positive_at
 
 
 def stored_intent(row: Transaction, *, actor: str, request_id: str, **asked: Any) -> Intent:
@@ -47,12 +47,7 @@ def portion(text: str | None, exponent: int) -> int | None:
     Raises:
         Invalid: it is no amount of that currency.
     """
-    if text is None:
-        return None
-    try:
-        return parse_positive_amount(text, exponent=exponent)
-    except AmountInvalid as error:
-        raise AMOUNT_REFUSALS[error.code].at("/amount", detail=str(error)) from error
+    return None if text is None else positive_at("/amount", text, exponent)
 
 
 def refuse_unbooked(row: Transaction, otherwise: type[DomainError]) -> None:

@@ -51,3 +51,8 @@ class Submission:
     group: str | None = None
     idempotency_key: str | None = None
     request_hash: bytes | None = None
+
+    @property
+    def is_exchange(self) -> bool:
+        """Whether anything is said of a second currency."""
+        return any((self.credit_currency, self.credit_amount, self.rate, self.rate_source))

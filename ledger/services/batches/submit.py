@@ -33,7 +33,7 @@ from ledger.locks import Key, bound_waits
 from ledger.models import Batch, Transaction
 from ledger.posting.engine import post
 from ledger.posting.intents import Outcome
-from ledger.queries.accounts import accounts_by_id
+from ledger.queries.accounts import remember_accounts
 from ledger.queries.batches import batch_detail, get_batch, item_results, items_of
 from ledger.services.batches.checks import ITEMS_MAX, Item, TakenBack, check_items, check_size
 from ledger.services.batches.items import BatchHead, Draft, Spoiled, drafted, failing, refused_item
@@ -186,7 +186,7 @@ def _booked(row: Batch) -> list[TakenBack]:
         raise NotReversible("Nothing of the batch is booked.")
     if len(rows) > ITEMS_MAX:
         raise BatchTooLarge(f"A batch of more than {ITEMS_MAX} transactions is not taken back as a whole.")
-    accounts_by_id(account_id for one in rows for account_id in one.legs.account_ids)  # one query for all
+    remember_accounts(account_id for one in rows for account_id in one.legs.account_ids)
     return [TakenBack(one) for one in rows]
 
 
