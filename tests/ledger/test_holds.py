@@ -267,19 +267,6 @@ def test_a_refused_capture_leaves_its_key_unused(people: Tenant) -> None:
     assert capture(people, transaction, "6.00", key="once").status_code == 200
 
 
-@pytest.mark.parametrize("what", ["capture", "void"])
-def test_of_ten_that_race_exactly_one_wins(people: Tenant, what: str) -> None:
-    transaction = held(people)
-    with ThreadPoolExecutor(10) as pool:
-        asking = [
-            pool.submit(in_thread, lambda: people.post(f"{URL}/{transaction}/{what}", {}).status_code)
-            for _ in range(10)
-        ]
-        codes = sorted(one.result() for one in asking)
-    assert codes == [200] + [409] * 9
-    assert verify(client_id=people.client.pk).holds
-
-
 def test_a_hold_that_was_accepted_is_held_when_it_is_posted(people: Tenant) -> None:
     transaction = people.post(URL, asked(), Prefer="respond-async").json()["id"]
     emptied()

@@ -124,26 +124,6 @@ def test_a_key_takes_back_once(people: Tenant) -> None:
     assert has(people) == (500, 500)
 
 
-def test_of_ten_full_reversals_that_race_exactly_one_wins(people: Tenant) -> None:
-    transaction = paid(people)
-    with ThreadPoolExecutor(10) as pool:
-        asking = [pool.submit(in_thread, lambda: reverse(people, transaction).status_code) for _ in range(10)]
-        codes = sorted(one.result() for one in asking)
-    assert codes == [201] + [409] * 9
-    assert has(people) == (1000, 0)
-    assert verify(client_id=people.client.pk).holds
-
-
-def test_partial_reversals_that_race_never_exceed_the_original(people: Tenant) -> None:
-    transaction = paid(people, "5.00")
-    with ThreadPoolExecutor(8) as pool:
-        asking = [pool.submit(in_thread, lambda: reverse(people, transaction, "1.00").status_code) for _ in range(8)]
-        codes = sorted(one.result() for one in asking)
-    assert codes == [201] * 5 + [409] * 3
-    assert people.get(f"{URL}/{transaction}").json()["status"] == "reversed"
-    assert verify(client_id=people.client.pk).holds
-
-
 def batch_of(people: Tenant, *amounts: str, mode: str = "partial") -> str:
     items = [asked(amount, capture="automatic") for amount in amounts]
     return str(people.post(f"{URL}/batch", {"mode": mode, "items": items}).json()["id"])
