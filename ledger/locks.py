@@ -39,18 +39,21 @@ WHERE b.account_id = ANY(%s::bigint[])
 SETTLED_AT = "SELECT clock_timestamp() FROM ledger_balance WHERE account_id = %s FOR SHARE"
 
 PATIENCE_S_MAX = 5.0
+# So soon a session that waits for a lock ends when its process has died, with all that it has locked.
+GONE_AFTER_MS = 500
 
 
 def patience(seconds: float) -> str:
     """Return the statement that ends every wait for a lock after so long, in tenths of a second up to five seconds.
 
     What waits longer is refused and may be repeated; a client that vanishes in the middle of a round gives its locks
-    back.
+    back, also where its session waits for one: the server asks meanwhile whether anybody is there.
     """
     tenths = max(1, round(10 * min(seconds, PATIENCE_S_MAX)))  # few texts: each is prepared
     return (
         f"SELECT set_config('lock_timeout', '{tenths}00ms', true),"
-        " set_config('idle_in_transaction_session_timeout', '10s', true)"
+        " set_config('idle_in_transaction_session_timeout', '10s', true),"
+        f" set_config('client_connection_check_interval', '{GONE_AFTER_MS}ms', true)"
     )
 
 

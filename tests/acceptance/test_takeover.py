@@ -19,6 +19,7 @@ from ledger.locks import FROZEN_FOR_S
 from ledger.models import Journal, QueuedPosting
 from tests.acceptance.server import Schedule, Worker, running
 from tests.apart import DATABASE
+from tests.ledger.locks import locked
 from tests.ledger.queueing import accepted, emptied, intent, statuses
 from tests.ledger.reference import offences
 from tests.people import Tenant
@@ -36,6 +37,13 @@ JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.classid = 1818324581 AND l.objid = 0 AND l.granted
     AND a.datname = current_database() AND a.wait_event = 'ClientRead'
     AND a.state_change < clock_timestamp() - make_interval(secs => %s)
+"""
+LANE_WAITS = """
+SELECT a.pid
+FROM pg_locks l
+JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.classid = 1818324581 AND l.objid = 0 AND l.granted
+    AND a.datname = current_database() AND a.wait_event_type = 'Lock'
 """
 # Of all transactions that have an outcome, and when it is that they have it, by the database's own clock.
 DONE = "SELECT clock_timestamp(), count(*) FROM ledger_transaction WHERE client_id = %s AND status = 'completed'"
@@ -76,12 +84,12 @@ class Load(threading.Thread):
 def workers(
     django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[Worker]]:
-    """Two workers, and the schedule, which pokes whoever lives."""
+    """Three workers, two of which will be killed, and the schedule, which pokes whoever lives."""
     with django_db_blocker.unblock():
         emptied()
         connections.close_all()
     logs = tmp_path_factory.mktemp("takeover")
-    started = [Worker(logs / "one.log"), Worker(logs / "other.log")]
+    started = [Worker(logs / f"{number}.log") for number in range(3)]
     with running(*started, Schedule(logs / "schedule.log")):
         yield started
 
@@ -110,9 +118,13 @@ def done(database: psycopg.Connection, bank: Tenant) -> Done:
     return Done(*found)
 
 
+def living(workers: list[Worker]) -> list[Worker]:
+    return [worker for worker in workers if worker.process is not None]
+
+
 def frozen_in_mid_round(workers: list[Worker], database: psycopg.Connection) -> tuple[Worker, int]:
     """Freeze the worker that posts, between two statements of a round; return it and the lane's session."""
-    for worker in workers * 10:
+    for worker in living(workers) * 10:
         worker.tell(signal.SIGSTOP)
         time.sleep(STANDS_STILL_S + 0.2)  # what it has asked the server for is done
         found = database.execute(LANE_HOLDER, [STANDS_STILL_S]).fetchone()
@@ -121,6 +133,30 @@ def frozen_in_mid_round(workers: list[Worker], database: psycopg.Connection) -> 
         worker.tell(signal.SIGCONT)
         time.sleep(0.05)
     raise AssertionError("no worker was caught in a round")
+
+
+def waiting_session(database: psycopg.Connection) -> int | None:
+    """Return the session of a round that waits for an account."""
+    found = database.execute(LANE_WAITS).fetchone()
+    return None if found is None else found[0]
+
+
+def waits_for_an_account(workers: list[Worker], database: psycopg.Connection) -> tuple[Worker, int]:
+    """Return the worker whose round waits for an account, and the session; all others are frozen."""
+    for worker in living(workers) * 10:
+        others = [other for other in living(workers) if other is not worker]
+        for other in others:
+            other.tell(signal.SIGSTOP)
+        time.sleep(STANDS_STILL_S + 0.2)
+        if database.execute(LANE_HOLDER, [STANDS_STILL_S]).fetchone() is None:
+            assert wait_until(lambda: waiting_session(database) is not None, timeout_s=10, every_s=0.001)
+            session = waiting_session(database)
+            if session is not None:
+                return worker, session
+        for other in others:
+            other.tell(signal.SIGCONT)
+        time.sleep(0.05)
+    raise AssertionError("no worker waited for the account")
 
 
 def went_on(since: Done, database: psycopg.Connection, bank: Tenant, *, timeout_s: float) -> timedelta:
@@ -169,3 +205,29 @@ def test_two_seconds_after_a_poster_was_killed_in_mid_round_another_has_gone_on(
     assert went_on(before, database, bank, timeout_s=20) < TAKEN_OVER_WITHIN
     assert not is_connected(session, database)
     check_books(bank, load)
+
+
+def test_two_seconds_after_a_poster_was_killed_that_waited_for_an_account_another_is_at_it(
+    bank: Tenant, workers: list[Worker], load: Load, database: psycopg.Connection
+) -> None:
+    with locked(bank.account("users:bob:USD")):
+        victim, session = waits_for_an_account(workers, database)
+
+        victim.kill()
+        for other in living(workers):
+            other.tell(signal.SIGCONT)
+
+        assert wait_until(
+            lambda: waiting_session(database) not in (None, session),
+            timeout_s=TAKEN_OVER_WITHIN.total_seconds(),
+            every_s=0.01,
+        )
+        assert not is_connected(session, database)
+    load.stop()
+    assert wait_until(lambda: not QueuedPosting.objects.filter(client=bank.client).exists(), timeout_s=60)
+    found = statuses(bank)
+    assert sum(found.values()) == load.count
+    # What was tried three times while the account was locked has failed, and says so.
+    assert found.keys() <= {"completed", "failed"}
+    assert bank.posted(bank.account("users:bob:USD")) == found["completed"]
+    assert offences(bank.client.pk) == []

@@ -18,6 +18,7 @@ from config.runtime.errors import DomainError
 from ledger.domain.accounts import Frozen
 from ledger.errors import PostingContended
 from ledger.events.models import OutboxEvent
+from ledger.locks import SET_LOCK_TIMEOUT
 from ledger.models import Balance, Entry, Transaction
 from ledger.posting import engine
 from ledger.queries.invariants import verify
@@ -195,6 +196,21 @@ def test_an_account_that_stays_locked_gives_up_by_name_and_writes_nothing(
         bank.submit([bank.submission(alice.path, "cash:USD", "1.00", idempotency_key="once")])
     assert not Transaction.objects.filter(client=bank.client, idempotency_key="once").exists()
     assert bank.move(alice.path, "cash:USD", "1.00", idempotency_key="once").replayed is False
+
+
+def test_who_dies_while_he_waits_for_an_account_keeps_nobody_from_what_he_has_locked(bank: Tenant) -> None:
+    """Else the server would find out when the wait is over, after five seconds."""
+    alice, bob = bank.person("alice", holding="20.00"), bank.person("bob", holding="20.00")
+    with locked(alice):
+        dying = locked(bob)
+        dying.execute(SET_LOCK_TIMEOUT)
+        dying.pgconn.send_query(b"SELECT 1 FROM ledger_balance FOR NO KEY UPDATE")
+        assert wait_until(lambda: waiting_for_locks() == 1, timeout_s=4)
+        dying.close()
+        begun = time.monotonic()
+        bank.move(bob.path, "cash:USD", "1.00")
+        assert time.monotonic() - begun < 2.5
+    assert bank.posted(bob) == 1900
 
 
 def test_one_that_is_contended_does_not_speak_for_those_that_were_posted(
