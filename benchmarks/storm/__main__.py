@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from tqdm import tqdm
 
 from benchmarks.procs import wait_until
-from benchmarks.storm.customers import Crowd
+from benchmarks.storm.crowd import Crowd
 from benchmarks.storm.faults import Director
 from benchmarks.storm.ground import Ground
 from benchmarks.storm.verdict import Verdict

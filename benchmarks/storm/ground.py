@@ -1,9 +1,7 @@
-"""What the storm passes over: two servers, web, worker and relay, with a client's wallets in the books."""
+"""What the storm passes over: two servers, web, worker and relay, with a client's few accounts in the books."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import shutil
 import signal
@@ -11,14 +9,14 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
-from uuid import uuid4
+from typing import Any
 
 import psycopg
 import redis
 
 from benchmarks.harness import ROOT
 from benchmarks.procs import finished, running, wait_until
+from benchmarks.storm.books import Books, opened
 from benchmarks.web import answers
 from config.localstack.binaries import find_postgres, find_valkey
 from config.localstack.identity import CALLER, unprivileged
@@ -33,20 +31,11 @@ from config.localstack.valkey import Valkey
 # Two storms at once, such as a benchmark and a test, are apart.
 DIRECTORY = ROOT / ".local" / f"storm-{os.getpid()}"
 PROFILE = Profile(postgres_port=54340, valkey_port=56340, durable=True)
-WALLETS = 40
-FUNDS = "200.00"
 READY_WITHIN_S = 60
 WAITING = """
 SELECT (SELECT count(*) FROM ledger_queuedposting) + (SELECT count(*) FROM ledger_batch WHERE status = 'processing')
+    + (SELECT count(*) FROM ledger_openhold)
 """
-
-
-class Books(NamedTuple):
-    """A client of this storm's own: its name, its key and its accounts."""
-
-    client: str
-    key: str
-    accounts: list[str]
 
 
 class Ground:
@@ -96,20 +85,14 @@ class Ground:
             return owner.execute(statement, parameters).fetchall()
 
     def waiting(self) -> int:
-        """Return how much was accepted and has no outcome."""
+        """Return how much was accepted and has no outcome, and how much is held."""
         return int(self.query(WAITING)[0][0])
 
     def open_books(self) -> Books:
-        """Make a client with a few wallets, so little in each that some transfers fail."""
+        """Make a client with few accounts."""
         finished(["manage.py", "create_client", self._name, "--tier", "internal"], env=self.environment)
         key = finished(["manage.py", "create_key", self._name, "--scopes", "all"], env=self.environment).strip()
-        wallets = [f"users:{number:02}:USD" for number in range(WALLETS)]
-        self._post(key, "/v2/accounts", {"path": "cash:USD", "currency": "USD", "kind": "asset"})
-        for path in wallets:
-            user = path.split(":")[1]
-            self._post(key, "/v2/accounts", {"path": path, "currency": "USD", "kind": "liability", "user_id": user})
-            self._post(key, "/v2/transactions", transfer("cash_in", "cash:USD", path, FUNDS))
-        return Books(self._name, key, wallets)
+        return opened(self.port, self._name, key)
 
     def _leave(self) -> None:
         """Remove everything, but not where somebody has to look."""
@@ -117,17 +100,6 @@ class Ground:
             shutil.rmtree(DIRECTORY, ignore_errors=True)
         else:
             print(f"Servers' data and logs are left in {DIRECTORY}.", file=sys.stderr)
-
-    def _post(self, key: str, path: str, body: dict[str, Any]) -> None:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
-        headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": f"open-{uuid4()}"}
-        headers |= {"Content-Type": "application/json", "Prefer": "wait=10"}
-        connection.request("POST", path, json.dumps(body), headers)
-        answer = connection.getresponse()
-        document = answer.read()
-        connection.close()
-        if answer.status != 201:
-            raise RuntimeError(f"POST {path}: {answer.status} {document.decode()}")
 
 
 class Process:
@@ -156,7 +128,3 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
             self.pid = 0
             self._running.close()
-
-
-def transfer(kind: str, debit: str, credit: str, amount: str) -> dict[str, Any]:
-    return {"type": kind, "debit_account": debit, "credit_account": credit, "amount": amount, "currency": "USD"}

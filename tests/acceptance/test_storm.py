@@ -1,4 +1,4 @@
-"""kill -9 of everything at random under load: nothing that was acknowledged is lost, and nothing is done twice."""
+"""kill -9 of everything at random while everything is done on few accounts: nothing is lost, nothing is done twice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from benchmarks.storm import without_servers
 from config.localstack.stack import ROOT
 
 STORM_S = os.environ.get("STORM_S", "10")
+# What even a short storm has time for.
+OFTEN = ("transfer", "batch", "hold", "capture", "void", "reverse", "freeze", "unfreeze")
 
 
 def test_a_storm_of_kills_and_redis_faults_does_no_harm() -> None:
@@ -26,9 +28,11 @@ def test_a_storm_of_kills_and_redis_faults_does_no_harm() -> None:
     assert done.returncode == 0, done.stderr[-5000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["harm"] == []
-    faults, asked, *_ = (table["rows"] for table in report["tables"])
+    faults, asks, *_ = (table["rows"] for table in report["tables"])
     assert {row["what"] for row in faults} == {
         *("web", "web worker", "worker", "relay", "postgres"),
         *("redis stopped", "redis frozen", "redis flushed"),
     }
-    assert asked[0]["accepted"] > 50
+    often = {row["kind"]: row["done"] for row in asks}
+    assert all(often[kind] > 0 for kind in OFTEN), often
+    assert sum(row["accepted"] for row in asks) > 50
