@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
 from prometheus_client import REGISTRY
 
 from config.runtime.clock import now, rfc3339
+from config.runtime.errors import Invalid
+from ledger.errors import IdempotencyKeyReused
 from ledger.events.models import OutboxEvent
 from ledger.models import OpenHold, Transaction
 from ledger.queries.invariants import verify
 from ledger.services.holds import CAPTURE, capture_transaction, expire_holds
 from ledger.services.idempotency import Claim
 from ledger.services.posting import post_due
+from ledger.services.transactions import Submitted, submit_transaction
 from tests.apart import DATABASE
 from tests.conftest import owner_connection
 from tests.counted import statements
@@ -240,6 +244,35 @@ def test_what_cannot_be_done_to_a_hold_has_its_own_code_and_moves_nothing(people
     assert refusal(capture(people, later)) == (409, "still_processing")
     assert refusal(capture(people, "01a00000-0000-7000-8000-000000000000")) == (404, "not_found")
     assert shows(people, "alice") == ("8.00", "6.00", "2.00")
+
+
+@pytest.mark.parametrize("wait_s", [None, 5.0])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"capture": "manual", "expires_at": now() + timedelta(hours=1)},
+        {"effective_at": now() - timedelta(days=settings.BACKDATE_MAX_DAYS, hours=-1)},
+    ],
+    ids=["a hold that is over", "a date that is too old"],
+)
+def test_what_was_stored_in_time_is_replayed_when_its_time_has_passed(
+    people: Tenant, more: dict[str, Any], wait_s: float | None
+) -> None:
+    def send(at: datetime, request_hash: bytes = b"once", key: str = "once") -> Submitted:
+        hashed: dict[str, Any] = {"idempotency_key": key, "request_hash": request_hash, "may_be_old": False}
+        submission = people.submission("users:alice:USD", "users:bob:USD", "6.00", **more, **hashed)
+        asked: dict[str, Any] = {"client_id": people.client.pk, "actor": "test", "request_id": "", "now": at}
+        return submit_transaction(submission=submission, wait_s=wait_s, **asked)
+
+    later = now() + timedelta(hours=2)
+    first, again = send(now()), send(later)
+    assert (first.replayed, again.replayed) == (False, True)
+    assert again.transaction.id == first.transaction.id
+    with pytest.raises(IdempotencyKeyReused):
+        send(later, request_hash=b"other")
+    with pytest.raises(Invalid):
+        send(later, key="another")
+    assert Transaction.objects.filter(client=people.client, type="transfer").count() == 1
 
 
 def test_another_tenants_hold_does_not_exist(people: Tenant, other_bank: Tenant) -> None:
