@@ -162,10 +162,11 @@ def check_eviction(**_: Any) -> list[checks.CheckMessage]:
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# Before the setup, which imports actors by way of the back office: they belong to the broker that is set then.
+broker = JobsBroker(settings.DRAMATIQ_BROKER_URL)
+dramatiq.set_broker(broker)
 if not (apps.ready or apps.loading):
     django.setup()  # a worker begins here; everybody else comes here from django.setup()
 
-broker = JobsBroker(settings.DRAMATIQ_BROKER_URL)
-dramatiq.set_broker(broker)
 checks.register(check_eviction, "jobs")
 autodiscover_modules("actors")

@@ -328,6 +328,14 @@ def test_a_worker_goes_on_by_itself_while_senders_leave_the_server_alone(frail, 
         worker.stop()
 
 
+def test_a_worker_process_takes_messages_of_every_queue() -> None:
+    """It begins at the broker, whose setup of Django imports actors by other ways than the broker's own."""
+    asked = "from config.broker import broker; print(*sorted(broker.queues))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["batches", "posting"]
+
+
 def test_a_worker_process_starts_and_stops_when_told(settings):
     worker = subprocess.Popen(
         [sys.executable, "-m", "dramatiq", "config.broker", "-p", "1", "-t", "1", "--skip-logging"],
