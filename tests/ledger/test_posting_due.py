@@ -20,6 +20,7 @@ from prometheus_client import REGISTRY
 from psycopg import errors as pg
 
 from config.localstack.processes import wait_until
+from config.runtime import stopping
 from config.runtime.clock import now
 from config.runtime.database import raw_cursor
 from config.runtime.ids import uuid7
@@ -32,7 +33,7 @@ from ledger.posting import engine
 from ledger.posting.attempts import backoff, failure_code
 from ledger.queries.invariants import verify
 from ledger.services import posting
-from ledger.services.posting import LaneTaken, post_due
+from ledger.services.posting import ROUND_SIZE_MAX, LaneTaken, post_due
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, lock_modes, locked, waiting_for_locks
 from tests.ledger.queueing import accepted, due_now, emptied, intent, messages_of, statuses
@@ -419,6 +420,22 @@ def test_a_message_posts_until_nothing_has_been_due_for_a_while(
     actors.post_accepted.fn(0)  # this process has a poster there: it returns at once
     assert not message.done()
     message.result()
+
+
+def test_a_round_that_is_not_full_is_followed_by_a_pause_in_which_others_gather(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds, pauses = iter([1, ROUND_SIZE_MAX, 1]), list[float]()
+    monkeypatch.setattr(actors, "post_due", lambda _lane: next(rounds, 0))
+    monkeypatch.setattr(actors, "is_posting_due", lambda: False)
+    monkeypatch.setattr(stopping, "wait", pauses.append)
+    monkeypatch.setattr(actors, "ROUND_EVERY_S", 100.0)
+    monkeypatch.setattr(actors, "IDLE_S", 0.01)
+
+    actors.post_accepted.fn(0)
+
+    assert [90 < pause <= 100 for pause in pauses[:2]] == [True, True]
+    assert pauses[2] == actors.LOOK_AFTER_S
 
 
 def test_a_message_leaves_a_lane_to_the_poster_of_another_process(people: Tenant) -> None:
