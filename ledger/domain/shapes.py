@@ -177,7 +177,8 @@ class AccountShape(Struct, frozen=True, kw_only=True):
 class BalanceAtShape(BalanceShape, frozen=True, kw_only=True):
     """A balance as it was booked at a moment, `version` counts the entries until then.
 
-    With `effective_at` only those of them that took effect by that moment are in it.
+    With `effective_at` only those of them that took effect by that moment are in it. Of a past moment holds for and
+    against the account are known by their difference alone: `held` is then by how much more was held against it.
     """
 
     account: AccountName
