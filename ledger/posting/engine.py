@@ -85,13 +85,14 @@ def post(
     alongside: Alongside | None = None,
     dry_run: bool = False,
     patience: str | None = None,
+    now: datetime | None = None,
 ) -> list[Outcome]:
     """Post 1 to 1,000 intents in one database transaction and return one outcome for each, in order.
 
     `alongside` writes what must be committed with them; it is given the outcomes, and a round that has one is never
     cut. `alone` is the idempotency key of what it writes; once that is locked `before` looks for an equal request.
-    What either raises undoes the round. A dry run does all of it and rolls back. `patience` is as for `settle`. Must
-    not be called inside a database transaction: what it returns is committed.
+    What either raises undoes the round. A dry run does all of it and rolls back. `patience` and `now` are as for
+    `settle`. Must not be called inside a database transaction: what it returns is committed.
 
     Raises:
         PostingContended: a lock was not to be had in time, or conflicts went on; nothing was written.
@@ -100,13 +101,13 @@ def post(
     """
     assert 1 <= len(intents) <= ROUND_SIZE_MAX
     try:
-        return repeated(lambda: _commit(intents, alone, before, alongside, dry_run=dry_run, patience=patience))
+        return repeated(lambda: _commit(intents, alone, before, alongside, dry_run=dry_run, patience=patience, now=now))
     except Overdue as error:
         if len(units(intents)) > 1 and alongside is None and not dry_run:
-            return _one_by_one(intents, patience)
+            return _one_by_one(intents, patience, now)
         raise PostingTimeout(retry_after_s=1) from error
     except DatabaseError as error:
-        return _answer(intents, error, is_whole=alongside is not None or dry_run, patience=patience)
+        return _answer(intents, error, is_whole=alongside is not None or dry_run, patience=patience, now=now)
 
 
 def _commit(
@@ -117,10 +118,11 @@ def _commit(
     *,
     dry_run: bool,
     patience: str | None,
+    now: datetime | None,
 ) -> list[Outcome]:
     with transaction.atomic(durable=True), ended_within(settings.TRANSACTION_TIMEOUT):
         isolate()
-        settled = settle(intents, alone=alone, before=before, patience=patience)
+        settled = settle(intents, alone=alone, before=before, patience=patience, now=now)
         if alongside is not None:
             alongside(settled.outcomes)
         if dry_run:
@@ -138,12 +140,18 @@ def isolate() -> None:
 
 
 def settle(
-    intents: Sequence[Intent], *, alone: Key | None = None, before: Before | None = None, patience: str | None = None
+    intents: Sequence[Intent],
+    *,
+    alone: Key | None = None,
+    before: Before | None = None,
+    patience: str | None = None,
+    now: datetime | None = None,
 ) -> Settled:
     """Lock, judge and write. Call inside a database transaction that has locked nothing else but keys or a lane.
 
     `patience` is the statement that bounds the wait for a lock, if another than five seconds; one with a key `alone`
-    waits a second.
+    waits a second. `now` decides which holds have ended, and is when what ends by it is completed; without one it is
+    the moment of the booking, which the database's clock says in any case.
     """
     if patience is None:
         patience = SET_LOCK_TIMEOUT if alone is None else ROUND_PATIENCE
@@ -151,7 +159,7 @@ def settle(
     if before is not None:
         before()
     posted_at = found.posted_at
-    verdicts = judge(intents, found.balances, found.taken, found.standings, now=posted_at)
+    verdicts = judge(intents, found.balances, found.taken, found.standings, now=now or posted_at)
     moment = rfc3339(posted_at)
     shapes = [transaction_shape(one, posted_at=moment) for one in verdicts.judged]
     if verdicts.judged:
@@ -162,7 +170,9 @@ def settle(
     return Settled(verdicts.judged, shapes, outcomes)
 
 
-def _answer(intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool, patience: str | None) -> list[Outcome]:
+def _answer(
+    intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool, patience: str | None, now: datetime | None
+) -> list[Outcome]:
     """Return what follows from an error for each intent.
 
     Raises:
@@ -172,11 +182,11 @@ def _answer(intents: Sequence[Intent], error: DatabaseError, *, is_whole: bool, 
     if isinstance(cause, pg.LockNotAvailable) and KEY_CONSTRAINT not in (cause.diag.context or ""):
         if is_whole:
             raise PostingContended(retry_after_s=1) from error
-        return _around_locked(intents, error, patience)
+        return _around_locked(intents, error, patience, now)
     if not isinstance(cause, (pg.LockNotAvailable, pg.IntegrityError, pg.DataError)):
         raise error
     if len(units(intents)) > 1 and not is_whole:
-        return _one_by_one(intents, patience)
+        return _one_by_one(intents, patience, now)
     refusal = refused(intents[0], cause)
     if is_whole:
         raise refusal from error
@@ -234,7 +244,9 @@ def known_keys(cursor: Cursor) -> dict[Key, TakenKey]:
     return {(client, key): TakenKey(request_hash, holder) for client, key, request_hash, holder in cursor}
 
 
-def _around_locked(intents: Sequence[Intent], error: DatabaseError, patience: str | None) -> list[Outcome]:
+def _around_locked(
+    intents: Sequence[Intent], error: DatabaseError, patience: str | None, now: datetime | None
+) -> list[Outcome]:
     """Post those whose accounts nobody else holds, and refuse the others for now.
 
     Raises:
@@ -246,11 +258,12 @@ def _around_locked(intents: Sequence[Intent], error: DatabaseError, patience: st
     ready = sorted(place for unit in units(intents) if all(are_free[place] for place in unit) for place in unit)
     if len(ready) in (0, len(intents)):
         raise PostingContended(retry_after_s=1) from error
-    posted = dict(zip(ready, post([intents[place] for place in ready], patience=patience), strict=True))
+    outcomes = post([intents[place] for place in ready], patience=patience, now=now)
+    posted = dict(zip(ready, outcomes, strict=True))
     return [posted.get(place) or Outcome(refusal=PostingContended(retry_after_s=1)) for place in range(len(intents))]
 
 
-def _one_by_one(intents: Sequence[Intent], patience: str | None) -> list[Outcome]:
+def _one_by_one(intents: Sequence[Intent], patience: str | None, now: datetime | None) -> list[Outcome]:
     """Repeat a round that the database refused, so that the culprit alone fails; after a while, refuse the rest.
 
     A group stays together: any of it may be the culprit.
@@ -258,15 +271,16 @@ def _one_by_one(intents: Sequence[Intent], patience: str | None) -> list[Outcome
     until = time.monotonic() + ONE_BY_ONE_S
     outcomes: dict[int, Outcome] = {}
     for places in units(intents):
-        outcomes.update(zip(places, _alone([intents[place] for place in places], until, patience), strict=True))
+        unit = [intents[place] for place in places]
+        outcomes.update(zip(places, _alone(unit, until, patience, now), strict=True))
     return [outcomes[place] for place in range(len(intents))]
 
 
-def _alone(unit: Sequence[Intent], until: float, patience: str | None) -> list[Outcome]:
+def _alone(unit: Sequence[Intent], until: float, patience: str | None, now: datetime | None) -> list[Outcome]:
     if time.monotonic() > until:
         return [Outcome(refusal=PostingContended(retry_after_s=1))] * len(unit)
     try:
-        return post(unit, patience=patience)
+        return post(unit, patience=patience, now=now)
     except DomainError as refusal:
         return [Outcome(refusal=refusal)] * len(unit)  # those before it are committed: they must hear so
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -49,10 +50,12 @@ def capture_transaction(
     is_audited: bool = False,
     actor: str,
     request_id: str,
+    now: datetime | None = None,
 ) -> Moved:
     """Book what is held, or the part of it that `amount` says; with `is_final` the rest is let go.
 
-    `reason` stands in the history, and what `is_audited` in the audit trail as well.
+    `reason` stands in the history, and what `is_audited` in the audit trail as well. `now` decides whether it
+    is held still; without one it is the database clock's, read behind the locks.
 
     Raises:
         NotFound: the client has no such transaction.
@@ -62,7 +65,7 @@ def capture_transaction(
     row = get_transaction(client_id, transaction_id)
     asked: dict[str, Any] = {"portion_minor": portion(amount, row.currency.exponent), "is_final": is_final}
     asked |= {"reason": reason, "actor": actor, "request_id": request_id}
-    return _do(row, claim, CAPTURED if is_audited else None, action=Action.CAPTURE, **asked)
+    return _do(row, claim, CAPTURED if is_audited else None, now, action=Action.CAPTURE, **asked)
 
 
 def void_transaction(
@@ -74,8 +77,11 @@ def void_transaction(
     is_audited: bool = False,
     actor: str,
     request_id: str,
+    now: datetime | None = None,
 ) -> Moved:
     """Let go what is still held; `reason` stands in the history, and what `is_audited` in the audit trail as well.
+
+    `now` is as for a capture.
 
     Raises:
         NotFound: the client has no such transaction.
@@ -83,17 +89,20 @@ def void_transaction(
     """
     row = get_transaction(client_id, transaction_id)
     asked: dict[str, Any] = {"reason": reason, "actor": actor, "request_id": request_id}
-    return _do(row, claim, VOIDED if is_audited else None, action=Action.VOID, **asked)
+    return _do(row, claim, VOIDED if is_audited else None, now, action=Action.VOID, **asked)
 
 
-def expire_holds() -> int:
-    """End the holds whose time is over, in rounds; return how many. A hold is over at its time, also before."""
+def expire_holds(now: datetime | None = None) -> int:
+    """End the holds whose time is over, in rounds; return how many. A hold is over at its time, also before.
+
+    `now` decides which these are; without one it is the database clock's.
+    """
     ended = 0
     while not stopping.stopping():
-        due = _free_and_due()
+        due = _free_and_due(now)
         remember_accounts(account_id for row in due for account_id in row.legs.account_ids)
         intents = [stored_intent(row, action=Action.EXPIRE, actor="schedule", request_id="") for row in due]
-        outcomes = post(intents) if intents else []
+        outcomes = post(intents, now=now) if intents else []
         count = sum(outcome.transaction is not None for outcome in outcomes)
         ended += count
         if not count or len(due) < EXPIRED_AT_ONCE:
@@ -101,15 +110,15 @@ def expire_holds() -> int:
     return ended
 
 
-def _free_and_due() -> list[Transaction]:
+def _free_and_due(now: datetime | None) -> list[Transaction]:
     """Return those whose time is over, the oldest first, without those that somebody is at: they come next time."""
     with transaction.atomic(durable=True):
         rows = Transaction.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
-        due = rows.filter(openhold__expires_at__lte=Now()).order_by("openhold__expires_at", "pk")
+        due = rows.filter(openhold__expires_at__lte=now or Now()).order_by("openhold__expires_at", "pk")
         return list(due[:EXPIRED_AT_ONCE])
 
 
-def _do(row: Transaction, claim: Claim | None, audited: str | None, **asked: Any) -> Moved:
+def _do(row: Transaction, claim: Claim | None, audited: str | None, now: datetime | None, **asked: Any) -> Moved:
     """Do it in one commit with the key of the request, if it has one, and with its entry in the audit trail."""
     client_id, intent = row.client_id, stored_intent(row, **asked)
 
@@ -129,7 +138,7 @@ def _do(row: Transaction, claim: Claim | None, audited: str | None, **asked: Any
         if row.expires_at is not None:
             refuse_unbooked(row, NotHeld)
         alone = None if claim is None else (client_id, claim.key)
-        return Moved(_made(post([intent], alone=alone, before=look, alongside=keep)), replayed=False)
+        return Moved(_made(post([intent], alone=alone, before=look, alongside=keep, now=now)), replayed=False)
     except _Earlier:
         return Moved(shown_transaction(client_id, row.pk), replayed=True)
 

@@ -19,9 +19,8 @@ from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 from psycopg import errors as pg
 
-from config.runtime import stopping
+from config.runtime import clock, stopping
 from config.runtime.arrays import uuids
-from config.runtime.clock import now, rfc3339
 from config.runtime.database import raw_cursor
 from config.runtime.deadline import Overdue, ended_within
 from config.runtime.logging import get_logger
@@ -85,23 +84,24 @@ class LaneTaken(Exception):
     """Another poster works in this lane."""
 
 
-def post_due(lane: int) -> int:
+def post_due(lane: int, *, now: datetime | None = None) -> int:
     """Post the next rows of a lane that are due, at most 500, in one commit; return how many have left the queue.
 
-    What a round cannot do is parted, so that only the culprit waits or fails.
+    What a round cannot do is parted, so that only the culprit waits or fails. `now` decides what is held no more, as
+    for `settle`; what is due, the database clock does.
 
     Raises:
         LaneTaken: another poster is at it.
         DatabaseError: the database is away; nothing is lost and nobody's attempt is counted.
     """
     try:
-        return _round(lane)
+        return _round(lane, now=now)
     except LaneTaken:
         raise
     except Exception as error:  # noqa: BLE001  (a defect of ours in one row must not hold up all others)
         code = _code_or_raise(error)
         log.warning("posting.parted", lane=lane, error=code)
-        return _around_locked(lane) if code == Contention.code else _one_by_one(lane, _due(lane))
+        return _around_locked(lane, now) if code == Contention.code else _one_by_one(lane, _due(lane), now)
 
 
 def count_due() -> int:
@@ -117,36 +117,38 @@ def is_posting_due() -> bool:
     return QueuedPosting.objects.filter(next_attempt_at__lte=Now()).exists()
 
 
-def _round(lane: int, only: Collection[UUID] | None = None, *, patience: str | None = None) -> int:
-    return repeated(lambda: _commit(lane, only, patience or ROUND_PATIENCE))
+def _round(
+    lane: int, only: Collection[UUID] | None = None, *, patience: str | None = None, now: datetime | None
+) -> int:
+    return repeated(lambda: _commit(lane, only, patience or ROUND_PATIENCE, now))
 
 
-def _commit(lane: int, only: Collection[UUID] | None, patience: str) -> int:
+def _commit(lane: int, only: Collection[UUID] | None, patience: str, now: datetime | None) -> int:
     with transaction.atomic(durable=True), ended_within(settings.TRANSACTION_TIMEOUT):
         isolate()
         intents = _claim(lane, only)
         if not intents:
             return 0
-        settled = settle(intents, patience=patience)
+        settled = settle(intents, patience=patience, now=now)
     settled.report()
     return len(intents)
 
 
-def _around_locked(lane: int) -> int:
+def _around_locked(lane: int, now: datetime | None) -> int:
     """Post those whose accounts nobody else holds, then the others one by one: most were locked for an instant."""
     rows = _due(lane)
     free = _free(account_id for row in rows for account_id in row.legs.account_ids)
     ready = [row for row in rows if free.issuperset(row.legs.account_ids)]
     others = [row for row in rows if not free.issuperset(row.legs.account_ids)]
     try:
-        posted = _round(lane, [row.id for row in ready]) if ready else 0
+        posted = _round(lane, [row.id for row in ready], now=now) if ready else 0
     except (DatabaseError, Overdue, PostingContended) as error:
         _code_or_raise(error)
         posted, others = 0, [*ready, *others]
-    return posted + _one_by_one(lane, others, patience=ALONE_PATIENCE)
+    return posted + _one_by_one(lane, others, now, patience=ALONE_PATIENCE)
 
 
-def _one_by_one(lane: int, rows: Collection[_Due], *, patience: str | None = None) -> int:
+def _one_by_one(lane: int, rows: Collection[_Due], now: datetime | None, *, patience: str | None = None) -> int:
     """Post row by row; what is not reached in time is due in the next round.
 
     An account that stays locked is waited for once: the others of its rows have their attempt counted without.
@@ -158,7 +160,7 @@ def _one_by_one(lane: int, rows: Collection[_Due], *, patience: str | None = Non
         if not stuck.isdisjoint(row.legs.account_ids):
             posted += _count_attempt(lane, row.id, Contention.code)
             continue
-        code = _alone(lane, row.id, patience)
+        code = _alone(lane, row.id, patience, now)
         posted += 1 if code is None else _count_attempt(lane, row.id, code)
         if code == Contention.code:
             stuck |= set(row.legs.account_ids) - _free(row.legs.account_ids)
@@ -170,10 +172,10 @@ def _free(account_ids: Iterable[int]) -> set[int]:
         return free_balances(account_ids)
 
 
-def _alone(lane: int, transaction_id: UUID, patience: str | None) -> str | None:
+def _alone(lane: int, transaction_id: UUID, patience: str | None, now: datetime | None) -> str | None:
     """Post one row; return the code of what kept it from being booked, None if nothing did."""
     try:
-        _round(lane, [transaction_id], patience=patience)
+        _round(lane, [transaction_id], patience=patience, now=now)
     except LaneTaken:
         raise
     except Exception as error:
@@ -252,7 +254,7 @@ def _next_attempt(lane: int, transaction_id: UUID, code: str) -> Settled | None:
 
 
 def _failed(intent: Intent, code: str, attempts: int) -> Settled:
-    moment = now()
+    moment = clock.now()
     judged = [
         Judged(
             intent,
@@ -263,7 +265,7 @@ def _failed(intent: Intent, code: str, attempts: int) -> Settled:
             from_status=Status.PROCESSING,
         )
     ]
-    shapes = [transaction_shape(judged[0], posted_at=rfc3339(moment))]
+    shapes = [transaction_shape(judged[0], posted_at=clock.rfc3339(moment))]
     write_round(judged, shapes, posted_at=moment)
     return Settled(judged, shapes, [])
 

@@ -20,8 +20,9 @@ from ledger.models import QueuedPosting, Transaction, TransactionEvent
 from ledger.queries.invariants import verify
 from ledger.services.posting import post_due
 from tests.ledger.backoffice import HOSTILE, Staff, said, seen
+from tests.ledger.ended import expired
 from tests.ledger.locks import in_thread
-from tests.ledger.test_holds import capture, expired, held
+from tests.ledger.test_holds import capture, held
 from tests.ledger.test_legs import SALE, by_legs, exchanged
 from tests.ledger.test_refused_rounds import database_refuses
 from tests.ledger.test_retry import accept, fail_again, refusal, retry

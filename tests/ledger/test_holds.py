@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,23 +16,22 @@ from django.conf import settings
 from prometheus_client import REGISTRY
 
 from config.runtime.clock import now, rfc3339
-from config.runtime.errors import Invalid
+from config.runtime.errors import DomainError, Invalid
 from ledger.errors import IdempotencyKeyReused
 from ledger.events.models import OutboxEvent
-from ledger.models import OpenHold, Transaction
+from ledger.models import Journal, OpenHold, Transaction
 from ledger.queries.invariants import verify
-from ledger.services.holds import CAPTURE, capture_transaction, expire_holds
+from ledger.services.holds import CAPTURE, capture_transaction, expire_holds, void_transaction
 from ledger.services.idempotency import Claim
 from ledger.services.posting import post_due
 from ledger.services.transactions import Submitted, submit_transaction
-from tests.apart import DATABASE
-from tests.conftest import owner_connection
 from tests.counted import statements
 from tests.ledger.locks import in_thread
 from tests.ledger.queueing import emptied
 from tests.people import Tenant
 
 URL = "/v2/transactions"
+MICROSECOND = timedelta(microseconds=1)
 
 
 @pytest.fixture
@@ -76,13 +76,18 @@ def events(transaction: str) -> list[str]:
     return [row.type for row in rows]
 
 
-def expired(transaction: str) -> None:
-    """Let its time be over: the owner of the database may say when that was."""
-    with owner_connection(DATABASE) as owner:
-        owner.execute("ALTER TABLE ledger_transaction DISABLE TRIGGER transaction_moves")
-        for table, column in (("ledger_transaction", "id"), ("ledger_openhold", "transaction_id")):
-            owner.execute(f"UPDATE {table} SET expires_at = now() WHERE {column} = %s", [transaction])
-        owner.execute("ALTER TABLE ledger_transaction ENABLE TRIGGER transaction_moves")
+def in_days(days: float) -> datetime:
+    return now() + timedelta(days=days)
+
+
+def code_of(end: Callable[..., Any], people: Tenant, transaction: str, at: datetime, **more: Any) -> str:
+    """Capture or void at a moment, and return the status that follows, or why nothing does."""
+    asked = {"client_id": people.client.pk, "transaction_id": UUID(transaction), "actor": "test", "request_id": ""}
+    claim = Claim(key=str(uuid4()), operation="test", request_hash=b"test")
+    try:
+        return str(end(**asked, **more, claim=claim, now=at).transaction.status)
+    except DomainError as refusal:
+        return refusal.code
 
 
 def test_what_is_held_is_neither_booked_nor_available(people: Tenant) -> None:
@@ -176,12 +181,11 @@ def test_after_a_capture_a_void_completes(people: Tenant) -> None:
 
 
 def test_what_expired_is_let_go_and_what_was_captured_stays(people: Tenant) -> None:
-    untouched, captured, running = held(people, "1.00"), held(people, "2.00"), held(people, "3.00")
+    longer = rfc3339(in_days(9))
+    untouched, captured, running = held(people, "1.00"), held(people, "2.00"), held(people, "3.00", expires_at=longer)
     capture(people, captured, "0.50")
-    expired(untouched)
-    expired(captured)
 
-    assert expire_holds() >= 2
+    assert expire_holds(in_days(8)) >= 2
 
     assert [people.get(f"{URL}/{one}").json()["status"] for one in (untouched, captured, running)] == [
         "expired",
@@ -195,11 +199,32 @@ def test_what_expired_is_let_go_and_what_was_captured_stays(people: Tenant) -> N
 
 def test_nobody_captures_or_voids_what_has_expired_also_before_it_is_let_go(people: Tenant) -> None:
     transaction = held(people)
-    expired(transaction)
-    assert refusal(capture(people, transaction)) == (409, "hold_expired")
-    assert refusal(void(people, transaction)) == (409, "hold_expired")
-    expire_holds()
-    assert refusal(capture(people, transaction)) == (409, "hold_expired")
+    at = Transaction.objects.get(pk=transaction).expires_at
+    assert at is not None
+    asked = {"amount": "1.00", "is_final": False}
+    assert code_of(capture_transaction, people, transaction, at - MICROSECOND, **asked) == "pending"
+    assert code_of(capture_transaction, people, transaction, at, **asked) == "hold_expired"
+    assert code_of(void_transaction, people, transaction, at) == "hold_expired"
+    expire_holds(at)
+    assert refusal(capture(people, transaction)) == (409, "hold_captured")
+    assert shows(people, "alice") == ("9.00", "0.00", "9.00")
+
+
+def test_what_expires_while_it_waits_to_be_posted_is_not_held(people: Tenant) -> None:
+    transaction = people.post(URL, asked(), Prefer="respond-async").json()["id"]
+    while post_due(0, now=in_days(7)):
+        pass
+    shown = people.get(f"{URL}/{transaction}").json()
+    assert (shown["status"], shown["error"]["code"]) == ("failed", "hold_expired")
+    assert shows(people, "alice") == ("10.00", "0.00", "10.00")
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_the_books_keep_the_database_s_time_whatever_now_is_given(people: Tenant) -> None:
+    transaction, before = held(people), now()
+    expire_holds(in_days(8))
+    journal = Journal.objects.get(transaction_id=transaction, kind="expire")
+    assert before < journal.posted_at < now()
 
 
 def test_a_hold_lasts_seven_days_unless_said(people: Tenant) -> None:
@@ -336,14 +361,14 @@ def test_what_is_done_to_a_hold_counts_as_no_outcome_of_its_own(people: Tenant) 
 
 def test_many_holds_expire_in_as_many_statements_as_few(people: Tenant) -> None:
     def expire(count: int) -> int:
-        for transaction in [held(people, "0.01") for _ in range(count)]:
-            expired(transaction)
+        for _ in range(count):
+            held(people, "0.01")
         ended: list[int] = []
-        asked = statements(lambda: ended.append(expire_holds()))
+        asked = statements(lambda: ended.append(expire_holds(in_days(32))))
         assert ended == [count]
         return asked
 
-    expire_holds()
+    expire_holds(in_days(32))
     expire(1)  # which looks up the accounts
     assert expire(2) == expire(30) == 12
 

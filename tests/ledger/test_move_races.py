@@ -15,8 +15,8 @@ import pytest
 from ledger.models import Journal, OpenHold
 from ledger.queries.invariants import verify
 from ledger.services.holds import expire_holds
+from tests.ledger.ended import expired
 from tests.ledger.locks import in_thread
-from tests.ledger.test_holds import expired
 from tests.people import URL, Tenant, body
 
 RACERS = 10

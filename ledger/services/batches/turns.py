@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -46,11 +46,12 @@ LATER_GROUPS = sql_file("ledger/services/batches", "later_groups")
 log = get_logger()
 
 
-def post_due_batch() -> int:
+def post_due_batch(*, now: datetime | None = None) -> int:
     """Give the batch that has waited longest its turn; return how many of its items have an outcome now.
 
     A turn is up to 500 items in their order, in one commit, and more where a group would be cut. What a round cannot do
-    is tried item by item and group by group, so that only the culprit waits or is refused.
+    is tried item by item and group by group, so that only the culprit waits or is refused. `now` is as for `settle`;
+    what is due, the database clock decides.
 
     Raises:
         DatabaseError: the database is away; nothing is lost and nobody's attempt is counted.
@@ -59,11 +60,11 @@ def post_due_batch() -> int:
     if batch_id is None:
         return 0
     try:
-        return _round(batch_id)
+        return _round(batch_id, now=now)
     except Exception as error:  # noqa: BLE001  (a defect of ours in one batch must not hold up all others)
         code = _code_or_raise(error)
         log.warning("batches.one_by_one", batch_id=str(batch_id), error=code)
-        return _one_by_one(batch_id)
+        return _one_by_one(batch_id, now)
 
 
 def is_batch_due() -> bool:
@@ -84,16 +85,22 @@ def _longest_waiting() -> UUID | None:
 
 
 def _round(
-    batch_id: UUID, only: Collection[int] | None = None, refused: Mapping[int, DomainError] | None = None
+    batch_id: UUID,
+    only: Collection[int] | None = None,
+    refused: Mapping[int, DomainError] | None = None,
+    *,
+    now: datetime | None,
 ) -> int:
     """Post the next items, or those `only`; where a group cannot be booked, refuse it and do the round again."""
     try:
-        return repeated(lambda: _commit(batch_id, only, refused or {}))
+        return repeated(lambda: _commit(batch_id, only, refused or {}, now))
     except Spoiled as spoiled:
-        return _round(batch_id, only, {**(refused or {}), **spoiled.refusals})
+        return _round(batch_id, only, {**(refused or {}), **spoiled.refusals}, now=now)
 
 
-def _commit(batch_id: UUID, only: Collection[int] | None, refused: Mapping[int, DomainError]) -> int:
+def _commit(
+    batch_id: UUID, only: Collection[int] | None, refused: Mapping[int, DomainError], now: datetime | None
+) -> int:
     with transaction.atomic(durable=True), ended_within(settings.TRANSACTION_TIMEOUT):
         isolate()
         row = _claim(batch_id)
@@ -104,7 +111,7 @@ def _commit(batch_id: UUID, only: Collection[int] | None, refused: Mapping[int, 
         draft = drafted(_head(row), items, now=row.created_at, refused=known)
         draft.refuse_mates()
         intents = list(draft.intents.values())
-        settled = settle(intents, patience=ROUND_PATIENCE) if intents else None
+        settled = settle(intents, patience=ROUND_PATIENCE, now=now) if intents else None
         results = draft.results(settled.outcomes if settled is not None else [])
         # After a whole round it queues behind the others; one that is posted item by item keeps its place till the end.
         moved: dict[str, object] = {} if only is not None else {"next_attempt_at": Now()}
@@ -177,13 +184,13 @@ def _units(groups: Mapping[int, str | None]) -> Iterable[list[int]]:
     return units.values()
 
 
-def _one_by_one(batch_id: UUID) -> int:
+def _one_by_one(batch_id: UUID, now: datetime | None) -> int:
     until = time.monotonic() + ONE_BY_ONE_S
     count, culprits = 0, dict[int, str]()
     bodies = _next_bodies(Batch.objects.get(pk=batch_id))
     for unit in _units({index: group for index, (group, _) in bodies.items()}):
         try:
-            count += _round(batch_id, unit)
+            count += _round(batch_id, unit, now=now)
         except Exception as error:  # noqa: BLE001  (as in a turn: it is this unit's, not the others')
             code = _code_or_raise(error)
             culprits |= dict.fromkeys(unit, code)
