@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from config.runtime.errors import DomainError
 from config.runtime.ids import uuid7
 from ledger.domain.legs import Leg, terms_of
 from ledger.errors import NotDivisible, NotReversible, ReversalExceeds
@@ -15,6 +16,7 @@ from ledger.models import Transaction
 from ledger.posting.engine import post
 from ledger.posting.intents import Intent, Outcome
 from ledger.queries.transactions import get_transaction
+from ledger.services.idempotency import Claim, find_earlier
 from ledger.services.stored import audit_move, portion, refuse_unbooked, stored_intent
 from ledger.services.transactions import Submitted, log_start, settled_or_raised
 
@@ -55,8 +57,12 @@ def reverse_transaction(
         DomainError: of kind CONFLICT, when so much cannot be taken back (any more). Nothing was stored.
     """
     row = get_transaction(client_id, transaction_id)
-    refuse_unbooked(row, NotReversible)
-    intent = reversal_intent(row, reversal, actor=actor, request_id=request_id)
+    try:
+        refuse_unbooked(row, NotReversible)
+        intent = reversal_intent(row, reversal, actor=actor, request_id=request_id)
+    except DomainError:
+        _refuse_taken_key(client_id, reversal)
+        raise
     log_start([intent])
 
     def keep(outcomes: Sequence[Outcome]) -> None:
@@ -79,6 +85,13 @@ def reverse_transaction(
         actor=actor,
         request_id=request_id,
     )
+
+
+def _refuse_taken_key(client_id: int, reversal: Reversal) -> None:
+    """Refuse a key that is taken, by something else: what has been taken back before is never refused unposted."""
+    if reversal.idempotency_key is not None:
+        claim = Claim(reversal.idempotency_key, OPERATION, reversal.request_hash or b"")
+        find_earlier(client_id=client_id, claim=claim)
 
 
 def reversal_intent(row: Transaction, reversal: Reversal, *, actor: str, request_id: str) -> Intent:

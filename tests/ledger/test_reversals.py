@@ -124,6 +124,18 @@ def test_a_key_takes_back_once(people: Tenant) -> None:
     assert has(people) == (500, 500)
 
 
+def test_a_key_of_something_else_is_told_so_whatever_is_to_be_taken_back(people: Tenant) -> None:
+    transaction, waiting = paid(people), held(people, "1.00")
+    failed = people.post(URL, asked("99.00", capture="automatic")).json()["transaction_id"]
+    assert capture(people, waiting, "0.25", key="captured").status_code == 200
+    assert reverse(people, transaction, "1.00", key="once").status_code == 201
+    reused = (422, "idempotency_key_reused")
+    assert refusal(reverse(people, failed, key="once")) == reused
+    assert refusal(reverse(people, failed, key="captured")) == reused
+    assert refusal(reverse(people, transaction, "6.01", key="once")) == reused
+    assert refusal(reverse(people, failed, key="new")) == (409, "not_reversible")
+
+
 def batch_of(people: Tenant, *amounts: str, mode: str = "partial") -> str:
     items = [asked(amount, capture="automatic") for amount in amounts]
     return str(people.post(f"{URL}/batch", {"mode": mode, "items": items}).json()["id"])
