@@ -20,7 +20,7 @@ from config.localstack.ports import HOST, free_port
 from config.localstack.processes import wait_until
 from config.localstack.stack import ROOT
 from ledger.models import Transaction
-from tests.ledger.reference import offences
+from tests.ledger.audit import offences
 from tests.people import URL, Tenant, body
 
 THREADS = 6

@@ -26,8 +26,8 @@ from ledger.models import Transaction
 from tests.acceptance.server import Server, Worker, running
 from tests.apart import DATABASE
 from tests.conftest import owner_connection
+from tests.ledger.audit import offences
 from tests.ledger.queueing import emptied, statuses
-from tests.ledger.reference import offences
 from tests.people import URL, Tenant, body
 
 CLIENTS = 6

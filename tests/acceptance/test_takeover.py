@@ -19,9 +19,9 @@ from ledger.locks import FROZEN_FOR_S
 from ledger.models import Journal, QueuedPosting
 from tests.acceptance.server import Schedule, Worker, running
 from tests.apart import DATABASE
+from tests.ledger.audit import offences
 from tests.ledger.locks import locked
 from tests.ledger.queueing import accepted, emptied, intent, statuses
-from tests.ledger.reference import offences
 from tests.people import Tenant
 
 TAKEN_OVER_WITHIN = timedelta(seconds=2)

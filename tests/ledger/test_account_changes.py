@@ -12,7 +12,7 @@ from ledger.clients.services import create_key
 from ledger.domain.accounts import Frozen
 from ledger.events.models import OutboxEvent
 from ledger.models import Account, Transaction
-from tests.ledger.reference import offences
+from tests.ledger.audit import offences
 from tests.people import Tenant
 
 WHY = {"reason": "court order 17/2026"}

@@ -30,11 +30,11 @@ from ledger.queries import account_statements
 from ledger.queries.account_statements import account_statement
 from ledger.queries.accounts import find_account
 from ledger.services.submissions import LegAsked, Submission
+from tests.ledger.drawn import SETTINGS
 from tests.ledger.hostile import Books
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
-from tests.ledger.reference import amount_text
+from tests.ledger.model.asks import amount_text
 from tests.ledger.test_holds import capture, held, void
-from tests.ledger.test_reference_ledger import SETTINGS
 from tests.ledger.test_reversals import reverse
 from tests.people import Tenant
 

@@ -15,8 +15,8 @@ from ledger.queries.batches import waiting_items
 from ledger.services.batches import room, turns
 from ledger.services.batches.turns import post_due_batch
 from ledger.services.posting import post_due
+from tests.ledger.audit import offences
 from tests.ledger.locks import locked
-from tests.ledger.reference import offences
 from tests.ledger.test_refused_rounds import database_refuses
 from tests.ledger.test_retry import fail_again, reprocess
 from tests.people import Tenant

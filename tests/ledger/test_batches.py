@@ -20,8 +20,8 @@ from ledger.models import Batch, BatchItem, Entry, Transaction
 from ledger.posting import engine
 from ledger.queries.invariants import verify
 from ledger.services.account_changes import freeze_account
+from tests.ledger.audit import offences
 from tests.ledger.locks import in_thread, locked
-from tests.ledger.reference import offences
 from tests.ledger.test_refused_rounds import database_refuses
 from tests.people import URL as SINGLE
 from tests.people import Tenant

@@ -29,9 +29,9 @@ from ledger.services.batches.items import drafted
 from ledger.services.batches.rows import finish_items
 from ledger.services.batches.turns import is_batch_due, post_due_batch
 from tests.counted import statements
+from tests.ledger.audit import offences
 from tests.ledger.locks import in_thread, locked
 from tests.ledger.queueing import messages_of
-from tests.ledger.reference import offences
 from tests.ledger.test_batches import URL, codes, has
 from tests.ledger.test_refused_rounds import database_refuses
 from tests.people import URL as SINGLE

@@ -23,9 +23,9 @@ from config.runtime.clock import now, rfc3339
 from ledger.clients.scopes import SCOPES
 from ledger.clients.services import create_key
 from ledger.models import Account, Entry, Transaction
+from tests.ledger.audit import offences
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
-from tests.ledger.reference import offences
 from tests.people import URL, Tenant, body
 
 

@@ -23,9 +23,9 @@ from ledger.models import Balance, Entry, Transaction
 from ledger.posting import engine
 from ledger.queries.invariants import verify
 from ledger.services.account_changes import freeze_account, unfreeze_account
+from tests.ledger.audit import offences
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread, lock_modes, locked, waiting_for_locks
-from tests.ledger.reference import offences
 from tests.people import Tenant
 
 STORM_S = float(os.environ.get("STORM_S", "10")) / 2  # in each of two isolations

@@ -17,8 +17,8 @@ from ledger.errors import ATTEMPTS_MAX
 from ledger.models import QueuedPosting, Transaction
 from ledger.services import posting
 from ledger.services.posting import post_due
+from tests.ledger.audit import offences
 from tests.ledger.locks import locked
-from tests.ledger.reference import offences
 from tests.people import URL, Tenant, body
 
 AT_ONCE = "SELECT set_config('lock_timeout', '30ms', true)"

@@ -31,7 +31,7 @@ from ledger.domain.account_statements import (
 )
 from ledger.domain.shapes import AccountName
 from ledger.errors import Camt053Amount
-from tests.ledger.test_reference_ledger import SETTINGS
+from tests.ledger.drawn import SETTINGS
 from tests.ledger.test_reversals import paid, reverse
 from tests.people import Tenant
 

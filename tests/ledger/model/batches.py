@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.ledger.model.asks import Answer, Ask, Tried
-from tests.ledger.model.transfers import ENOUGH, NEVER, PASSING, TOO_MANY, Moment, Transfers
+from tests.ledger.model.books import ENOUGH, NEVER, PASSING, TOO_MANY, Moment
+from tests.ledger.model.reversals import Reversals
 
 MATE = Answer("group_refused")
 WAITING = Answer("waiting")
+# What stands for a booking beside the others of a group; and how a replay of something else is refused there.
+BOOKED = {"completed", "pending", "reversed"}
+UNBOOKED = {"processing": "idempotency_key_in_use", "voided": "hold_voided", "expired": "hold_expired"}
+NOTHING_LEFT = {"failed", "voided", "expired", "reversed"}
 
 
 @dataclass
 class Item:
-    """One item of a batch: it waits until it has an outcome, and if that has a label, the transfer tells the rest."""
+    """One item of a batch: it waits until it has an outcome; if that has a label, the transaction tells the rest."""
 
     ask: Ask
     outcome: Answer | None = None
@@ -57,15 +62,14 @@ class Batch:
 
 
 @dataclass
-class Reference(Transfers):
-    """The books of one client with its batches, by label."""
+class Batches(Reversals):
+    """The books with batches, by label."""
 
     batches: dict[str, Batch] = field(default_factory=dict)
 
     def batch(self, label: str, mode: str, asks: list[Ask], key: str, *, in_turns: bool = False) -> Answer:
         """Book a batch at once, or store it to be booked in turns, which an atomic one never is."""
-        keys = [key, *(ask.key for ask in asks if ask.key is not None)]
-        if len(set(keys)) < len(keys):
+        if _is_repeated(key, asks):
             return Answer("item_key_repeated")
         body = ("batch", mode, [(ask.body, ask.key, ask.group) for ask in asks])
         known = self._known(key, body)
@@ -81,10 +85,12 @@ class Reference(Transfers):
         return Answer(batch.status, label)
 
     def try_batch(self, mode: str, asks: list[Ask], key: str) -> Answer | Tried:
-        """Say what a batch would come to, whatever its key was used for, without a trace."""
+        """Say what a batch would come to, whatever its keys were used for, without a trace."""
+        if _is_repeated(key, asks):
+            return Answer("item_key_repeated")
         trial = deepcopy(self)
         trial.keys.pop(key, None)
-        told = trial.batch("tried", mode, asks, key)
+        told = trial.batch("tried", mode, [replace(ask, key=None) for ask in asks], key)
         if told.label is None:
             return told
         items = trial.items("tried")
@@ -103,7 +109,7 @@ class Reference(Transfers):
             if len(chosen) >= size:
                 break
             chosen += unit
-            if any(locked in item.ask.accounts for item in unit):
+            if self._is_stuck(unit, locked):
                 stuck += unit
             else:
                 self._post_unit(unit, batch.mode)
@@ -130,30 +136,47 @@ class Reference(Transfers):
             return Answer("parked" if is_parked else "not_retryable")
         due = batch.due if batch.waiting else self._moment()
         failed = {answer.label for _, answer in found}
-        for transfer in self.transfers.values():
-            if transfer.ask.label in failed:
-                transfer.move("processing", due=self._moment())
+        for one in self.transactions.values():
+            if one.ask.label in failed:
+                one.move("processing", one.agreed.amount, due=self._moment())
         for item, answer in found:
             if answer.label is None:
                 item.outcome, batch.due = None, due
         self._keep(key, ("retry batch", label), label)
         return Answer(batch.status, label)
 
+    def reverse_batch(self, label: str, of: str, key: str) -> Answer:
+        """Take back all that is booked of a batch, or nothing, by an atomic batch of its own."""
+        known = self._known(key, ("reverse batch", of))
+        if known is not None:
+            return known
+        made = [item.outcome.label for item in self.batches[of].items if item.outcome and not item.outcome.replayed]
+        left = [one for one in made if one is not None and self.transactions[one].status not in NOTHING_LEFT]
+        if self.batches[of].waiting or any(self.transactions[one].status == "processing" for one in left):
+            return Answer("still_processing")
+        if not left:
+            return Answer("not_reversible")
+        asks = [Ask(f"{label}#{place}", takes_back=one) for place, one in enumerate(left)]
+        batch = self.batches[label] = Batch("atomic", [Item(ask) for ask in asks])
+        self._post_unit(batch.items, "atomic")
+        self._keep(key, ("reverse batch", of), label)
+        return Answer(batch.status, label)
+
     def items(self, label: str) -> list[Answer]:
         """Return where the items of a batch stand."""
         return [self._stand(item.outcome or WAITING) for item in self.batches[label].items]
 
-    def books(self) -> tuple[Any, ...]:
-        batches = {
+    def results(self) -> dict[str, tuple[Any, ...]]:
+        """Return where each batch stands, and what is stored of its items."""
+        return {
             label: (batch.status, [(item.stored, item.attempts) for item in batch.items])
             for label, batch in self.batches.items()
         }
-        return *super().books(), batches
 
     def _stand(self, outcome: Answer) -> Answer:
         if outcome.label is None:
             return outcome
-        return self.transfers[outcome.label].answer(replayed=outcome.replayed)
+        return self.transactions[outcome.label].answer(replayed=outcome.replayed)
 
     def _replay(self, label: str) -> Answer:
         if label in self.batches:
@@ -162,6 +185,10 @@ class Reference(Transfers):
 
     def _unfit_item(self, ask: Ask) -> Answer | None:
         return Answer("execute_at_in_batch") if ask.hours else self._unfit(ask)
+
+    def _is_stuck(self, unit: list[Item], locked: str | None) -> bool:
+        """Tell whether it needs an account that somebody holds; what is refused unseen needs none."""
+        return not self._is_refused_unseen(unit) and any(locked in self.needed(item.ask) for item in unit)
 
     def _is_refused_unseen(self, unit: list[Item]) -> bool:
         return any(self._unfit_item(item.ask) for item in unit)
@@ -182,23 +209,28 @@ class Reference(Transfers):
             refused = [self._unbooked(ask) for ask in asks]
         if any(refused) and not all_are_named:
             return [one or MATE for one in refused]
-        saved = deepcopy((self.boxes, self.transfers, self.keys))
+        saved = deepcopy((self.boxes, self.transactions, self.keys))
         told = [one or self.post([ask])[0] for one, ask in zip(refused, asks, strict=True)]
-        if all(one.code == "completed" for one in told):
+        if all(one.code in BOOKED for one in told):
             return told
-        self.boxes, self.transfers, self.keys = saved
+        self.boxes, self.transactions, self.keys = saved
         return [one if one.replayed and not any(refused) else _of_refused(one) for one in told]
 
     def _unbooked(self, ask: Ask) -> Answer | None:
         """Return the refusal of a replay of what is not booked."""
         known = self._known(ask.key, ask.body)
-        if known is None or known.label is None or known.code == "completed":
+        if known is None or known.label is None or known.code in BOOKED:
             return None
-        return Answer("idempotency_key_in_use" if known.code == "processing" else known.code)
+        return Answer(UNBOOKED.get(known.code, known.code))
+
+
+def _is_repeated(key: str, asks: list[Ask]) -> bool:
+    keys = [key, *(ask.key for ask in asks if ask.key is not None)]
+    return len(set(keys)) < len(keys)
 
 
 def _of_refused(told: Answer) -> Answer:
-    return MATE if told.code == "completed" or told.replayed else Answer(told.code)
+    return MATE if told.code in BOOKED or told.replayed else Answer(told.code)
 
 
 def _is_culprit(told: Answer) -> bool:

@@ -1,68 +1,25 @@
-"""Transfers in plain Python, one after the other: booked at once, accepted and booked later, retried.
-
-Nothing here is of the real ledger's code. Time is counted in hours, which pass when they are told to; the pause before
-another attempt is one of them.
-"""
+"""Transactions in plain Python, one after the other: booked at once, accepted and booked later, retried."""
 
 from __future__ import annotations
 
+from collections import Counter
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
+from tests.ledger.model.agreements import Agreed, Legs, agreed
 from tests.ledger.model.asks import Answer, Ask
-from tests.ledger.model.boxes import Box
+from tests.ledger.model.books import ENOUGH, NEVER, PASSING, TOO_MANY, Books, Transaction
 
-PASSING = {"contention"}
-# The third try in vain is the last until somebody asks for another; the fifth is the last of all.
-ENOUGH, TOO_MANY = 3, 5
-YEAR_H = 366 * 24
-
-# An hour, and a place among what is due in that hour.
-Moment = tuple[int, int]
-NEVER: Moment = (10**9, 0)
+DAY_H = 24
+# So far ahead a transaction may be asked for, so long it is held unless it says so, and at most, and so far back it may
+# have taken effect.
+AHEAD_MAX_H, HELD_H, HELD_MAX_H, BACK_MAX_H = 366 * DAY_H, 7 * DAY_H, 31 * DAY_H, 90 * DAY_H
+# The hour of what says nothing of when it takes effect: the books' clock is not ours to move.
+BOOKED_NOW = 0
 
 
-@dataclass
-class Transfer:
-    """What was asked, every status it has had, and when it is due if it waits to be booked."""
-
-    ask: Ask
-    due: Moment = NEVER
-    history: list[str] = field(default_factory=list)
-    error: str | None = None
-    attempts: int = 0
-
-    @property
-    def may_be_retried(self) -> bool:
-        return self.error in PASSING and self.attempts < TOO_MANY
-
-    def move(self, status: str, *, error: str | None = None, due: Moment = NEVER) -> None:
-        self.history.append(status)
-        self.error, self.due = error, due
-
-    def answer(self, *, replayed: bool = False) -> Answer:
-        return Answer(self.error or self.history[-1], self.ask.label, replayed, self.may_be_retried)
-
-
-@dataclass
-class Transfers:
-    """The books of one client: accounts by path, transfers by label in the order they came, what keys were used for."""
-
-    boxes: dict[str, Box] = field(default_factory=lambda: {"cash:USD": Box("asset")})
-    transfers: dict[str, Transfer] = field(default_factory=dict)
-    keys: dict[str, tuple[Any, str]] = field(default_factory=dict)
-    hour: int = 0
-    places: int = 0
-
-    def open(self, path: str, box: Box) -> None:
-        self.boxes[path] = deepcopy(box)
-
-    def freeze(self, path: str, sides: str) -> None:
-        self.boxes[path].frozen = sides
-
-    def hour_passes(self) -> None:
-        self.hour += 1
+class Transfers(Books):
+    """Whatever moves money between accounts. The pause before another attempt is an hour."""
 
     def submit(self, ask: Ask, *, wait: bool) -> Answer:
         """Book it if that is waited for and its time has come; else accept it."""
@@ -70,109 +27,132 @@ class Transfers:
 
     def post(self, asks: list[Ask]) -> list[Answer]:
         """Book at once, whatever their time; what cannot be booked has failed."""
-        return [self._unfit(ask) or self._known(ask.key, ask.body) or self._post(ask) for ask in asks]
+        return [self._unstored(ask) or self._post(ask) for ask in asks]
 
     def accept(self, asks: list[Ask]) -> list[Answer]:
         """Let them wait to be booked; refused is what would fail now."""
-        return [self._unfit(ask) or self._known(ask.key, ask.body) or self._accept(ask) for ask in asks]
+        return [self._unstored(ask) or self._accept(ask) for ask in asks]
 
     def try_one(self, ask: Ask) -> Answer:
-        """Say what booking would come to, without a trace."""
+        """Say what booking would come to, whatever its key was used for, without a trace."""
         if ask.hours > 0:
             return self._unfit(ask) or Answer("execute_at_in_dry_run")
-        told = deepcopy(self).post([ask])[0]
-        return Answer(told.code, told.label if told.code in {"completed", "processing"} else None)
+        trial = deepcopy(self)
+        told = trial.post([replace(ask, key=None)])[0]
+        is_failed = told.label is not None and trial.transactions[told.label].error is not None
+        return Answer(told.code, None if is_failed else told.label)
 
     def post_due(self, size: int, locked: str | None = None) -> int:
         """Book the next that are due; who needs an account that somebody holds tries in vain. Return how many left."""
         again = self._moment(hours=1)
-        waiting = sorted(self.transfers.values(), key=lambda one: one.due)
+        waiting = sorted(self.transactions.values(), key=lambda one: one.due)
         chosen = [one for one in waiting if one.due[0] <= self.hour][:size]
-        for transfer in chosen:
-            if locked not in transfer.ask.accounts:
-                self._book(transfer)
+        for one in chosen:
+            if locked not in one.agreed.paths:
+                self._book(one)
                 continue
-            transfer.attempts += 1
-            if transfer.attempts in {ENOUGH, TOO_MANY}:
-                transfer.move("failed", error="contention")
+            one.attempts += 1
+            if one.attempts in {ENOUGH, TOO_MANY}:
+                one.move("failed", one.agreed.amount, error="contention")
             else:
-                transfer.due = again
-        return sum(transfer.due == NEVER for transfer in chosen)
+                one.due = again
+        return sum(one.due == NEVER for one in chosen)
 
     def retry(self, label: str, key: str | None) -> Answer:
         """Let one that failed for a passing reason wait to be booked again."""
         known = self._known(key, ("retry", label))
         if known is not None:
             return known
-        transfer = self.transfers[label]
-        if transfer.history[-1] != "failed":
-            return Answer("still_processing" if transfer.history[-1] == "processing" else "not_failed")
-        if not transfer.may_be_retried:
-            return Answer("parked" if transfer.error in PASSING else "not_retryable")
-        transfer.move("processing", due=self._moment())
+        one = self.transactions[label]
+        if one.status != "failed":
+            return Answer("still_processing" if one.status == "processing" else "not_failed")
+        if not one.may_be_retried:
+            return Answer("parked" if one.error in PASSING else "not_retryable")
+        one.move("processing", one.agreed.amount, due=self._moment())
         self._keep(key, ("retry", label), label)
-        return transfer.answer()
+        return one.answer()
 
-    def books(self) -> tuple[Any, ...]:
-        """Return all that can be compared."""
-        sums = {path: (box.debits, box.credits, box.bookings) for path, box in self.boxes.items()}
-        return sums, {label: (one.history, one.error, one.attempts) for label, one in self.transfers.items()}
+    def needed(self, ask: Ask) -> set[str]:
+        """Return the accounts whose locks its booking takes: none, if it is refused without a look at them."""
+        found = agreed(ask, self.boxes)
+        return set() if isinstance(found, str) or self._untimely(ask) else found.paths
+
+    def _unstored(self, ask: Ask) -> Answer | None:
+        """Return the answer to what is not stored: a refusal, or what is known of its key."""
+        return self._unfit(ask) or self._known(ask.key, ask.body) or self._overtaken(ask)
 
     def _unfit(self, ask: Ask) -> Answer | None:
         """Return the refusal of what could never be booked."""
-        if not ask.accounts <= self.boxes.keys():
-            return Answer("account_unknown")
-        if ask.debit == ask.credit:
-            return Answer("same_account")
-        if self.boxes[ask.debit].currency != self.boxes[ask.credit].currency:
-            return Answer("currency_mismatch")
-        return Answer("execute_at_too_far") if ask.hours > YEAR_H else None
+        found = agreed(ask, self.boxes)
+        code = found if isinstance(found, str) else self._untimely(ask)
+        return None if code is None else Answer(code)
 
-    def _known(self, key: str | None, body: Any) -> Answer | None:
-        """Return the answer to a key that is taken."""
-        if key is None or key not in self.keys:
-            return None
-        used_for, label = self.keys[key]
-        return self._replay(label) if used_for == body else Answer("idempotency_key_reused")
+    def _untimely(self, ask: Ask) -> str | None:
+        """Return what is wrong with its moments, which are measured by that at which it is asked."""
+        starts = max(ask.hours, 0)
+        if starts > AHEAD_MAX_H:
+            return "execute_at_too_far"
+        if ask.back is not None and ask.back < 0:
+            return "effective_at_in_future"
+        if ask.lasts is not None and not ask.is_held:
+            return "expires_at_without_hold"
+        if ask.lasts is not None and ask.lasts > starts + HELD_MAX_H:
+            return "expires_at_out_of_range"
+        return None
 
-    def _replay(self, label: str) -> Answer:
-        return self.transfers[label].answer(replayed=True)
+    def _overtaken(self, ask: Ask) -> Answer | None:
+        """Return the refusal of what only time may have made wrong: a key that is taken answers before it."""
+        if ask.lasts is not None and ask.lasts <= max(ask.hours, 0):
+            return Answer("expires_at_out_of_range")
+        return Answer("effective_at_too_old") if ask.back is not None and ask.back > BACK_MAX_H else None
 
-    def _keep(self, key: str | None, body: Any, label: str) -> None:
-        if key is not None:
-            self.keys[key] = body, label
-
-    def _moment(self, hours: int = 0) -> Moment:
-        """Return a moment in so many hours, behind everything that was told one of the same hour."""
-        self.places += 1
-        return self.hour + hours, self.places
+    def _new(self, ask: Ask, found: Agreed) -> Transaction:
+        starts = ask.asked + max(ask.hours, 0)
+        effective = BOOKED_NOW if ask.hours <= 0 else starts
+        if ask.back is not None:
+            effective = ask.asked - ask.back
+        ends = None
+        if ask.is_held:
+            ends = starts + HELD_H if ask.lasts is None else ask.asked + ask.lasts
+        one = self.transactions[ask.label] = Transaction(ask, found, effective, ends)
+        self._keep(ask.key, ask.body, ask.label)
+        return one
 
     def _post(self, ask: Ask) -> Answer:
-        self._keep(ask.key, ask.body, ask.label)
-        transfer = self.transfers[ask.label] = Transfer(ask)
-        self._book(transfer)
-        return transfer.answer()
+        found = agreed(ask, self.boxes)
+        assert not isinstance(found, str)
+        one = self._new(ask, found)
+        self._book(one)
+        return one.answer()
 
     def _accept(self, ask: Ask) -> Answer:
-        objection = self._objection(ask)
+        found = agreed(ask, self.boxes)
+        assert not isinstance(found, str)
+        objection = self._objection(found.legs)
         if objection is not None and ask.hours <= 0:
             return Answer(objection)
-        self._keep(ask.key, ask.body, ask.label)
-        transfer = self.transfers[ask.label] = Transfer(ask)
-        transfer.move("processing", due=self._moment(hours=max(ask.hours, 0)))
-        return transfer.answer()
+        one = self._new(ask, found)
+        one.move("processing", found.amount, due=self._moment(hours=max(ask.hours, 0)))
+        return one.answer()
 
-    def _book(self, transfer: Transfer) -> None:
-        ask = transfer.ask
-        objection = self._objection(ask)
-        transfer.move("failed" if objection else "completed", error=objection)
-        if objection is None:
-            debit, credit = self.boxes[ask.debit], self.boxes[ask.credit]
-            debit.debits += ask.amount
-            credit.credits += ask.amount
-            debit.bookings += 1
-            credit.bookings += 1
+    def _book(self, one: Transaction) -> None:
+        """Book it, or hold it if that is asked, or let it fail."""
+        amount, legs, label = one.agreed.amount, one.agreed.legs, one.ask.label
+        is_late = one.ends is not None and one.ends <= self.hour
+        objection = "hold_expired" if is_late else self._objection(legs)
+        if objection is not None:
+            one.move("failed", amount, error=objection)
+        elif one.ends is not None:
+            one.move("pending", amount)
+            self._write(label, "hold", "held", legs, one.effective)
+        else:
+            one.move("completed", amount)
+            one.booked = amount
+            self._write(label, "reversal" if one.ask.takes_back else "post", "posted", legs, one.effective)
 
-    def _objection(self, ask: Ask) -> str | None:
-        debit, credit = self.boxes[ask.debit], self.boxes[ask.credit]
-        return debit.objection("debit", ask.amount) or credit.objection("credit", ask.amount)
+    def _objection(self, legs: Legs) -> str | None:
+        """Return why they cannot be booked; what comes to one account is measured together."""
+        totals = Counter[str]()
+        for path, amount in legs:
+            totals[path] += amount
+        return next(filter(None, (self.boxes[path].objection(amount) for path, amount in totals.items())), None)
