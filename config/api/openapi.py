@@ -62,9 +62,13 @@ class Problem(msgspec.Struct):
 def page_of(row: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """Return the struct of a list answer whose rows are `row`: for `extend_schema(responses=…)`."""
     members = [("data", list[row]), ("next_cursor", str | None), ("prev_cursor", str | None)]  # type: ignore[valid-type]  # a type made at run time
-    page = msgspec.defstruct(f"{row.__name__}Page", members)
-    set_override(page, "many", False)  # it is the whole answer: drf-spectacular would make a list of pages of it
-    return page
+    return whole(msgspec.defstruct(f"{row.__name__}Page", members))
+
+
+def whole(answer: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """Say of a struct that it is all of a list's answer: drf-spectacular would make a list of such answers of it."""
+    set_override(answer, "many", False)
+    return answer
 
 
 def header(name: str, schema: dict[str, Any], *, required: bool = False, description: str = "") -> OpenApiParameter:

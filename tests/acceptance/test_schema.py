@@ -18,7 +18,7 @@ from tests.people import Tenant
 EXAMPLES_PER_OPERATION = 25
 # What only the service can check: a signature, and the grammar of RFC 7240. And what answers with an object that nobody
 # can look at afterwards.
-NOT_MADE_UP = {"cursor", "Prefer", "dry_run"}
+NOT_MADE_UP = {"cursor", "after", "Prefer", "dry_run"}
 # A schema cannot say which currencies and accounts there are: 422 is for what is well-formed and still impossible.
 CONFIGURATION = """
 [generation]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from django.http import QueryDict
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -12,6 +10,7 @@ from rest_framework.viewsets import ViewSet
 
 from config.api import pages
 from config.api.filters import LIST_LENGTH_MAX, ParametersRefused, refuse_odd_parameters
+from config.api.openapi import whole
 from config.api.positions import read_position, write_position
 from config.api.principal import principal_of
 from config.runtime.errors import FieldError
@@ -20,9 +19,16 @@ from ledger.events.shapes import EventsShape
 from ledger.events.types import EventType
 
 LIMIT = {"type": "integer", "minimum": 1, "maximum": pages.LIMIT_MAX, "default": pages.LIMIT_DEFAULT}
+_FAMILIES = {event_type.partition(".")[0] for event_type in EventType}
+# What may be asked for, and which types that is.
+_TYPES = (
+    {event_type.value: {event_type.value} for event_type in EventType}
+    | {f"{family}.*": {one.value for one in EventType if one.startswith(f"{family}.")} for family in _FAMILIES}
+    | {"*": {event_type.value for event_type in EventType}}
+)
 TYPES = {
     "type": "array",
-    "items": {"type": "string", "pattern": r"^[a-z_.]*\*?$"},
+    "items": {"type": "string", "enum": sorted(_TYPES)},
     "minItems": 1,
     "maxItems": LIST_LENGTH_MAX,
 }
@@ -45,7 +51,7 @@ class EventViewSet(ViewSet):
             ),
             OpenApiParameter("limit", LIMIT),
         ],
-        responses=EventsShape,
+        responses=whole(EventsShape),
         summary="What happened, in order",
     )
     def list(self, request: Request) -> Response:
@@ -72,9 +78,8 @@ def _types(parameters: QueryDict) -> set[str] | None:
     if "types" not in parameters:
         return None
     wanted = str(parameters["types"]).split(",")
-    found = {pattern: {one.value for one in EventType if fnmatchcase(one.value, pattern)} for pattern in wanted}
-    unknown = [pattern for pattern, types in found.items() if not types or set(pattern) & set("?[")]
+    unknown = [name for name in wanted if name not in _TYPES]
     if unknown or len(wanted) > LIST_LENGTH_MAX:
         detail = f"{unknown[0][:48]!r} is no type of event." if unknown else f"At most {LIST_LENGTH_MAX} types."
         raise ParametersRefused(errors=(FieldError("types", "parameter_invalid", detail),))
-    return set().union(*found.values())
+    return {event_type for name in wanted for event_type in _TYPES[name]}
