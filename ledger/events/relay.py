@@ -10,8 +10,9 @@ from config.runtime.database import release_connections
 from config.runtime.logging import get_logger
 from ledger.events.numbering import SIZE, number_events
 
-# Nobody says when an event is recorded: that would cost every posting. While events come the relay looks often.
-PAUSE_S, PAUSE_S_MAX = 0.02, 0.25
+# Nobody says when an event is recorded: that would cost every posting. While events come the relay looks often, and not
+# more often than that: a round has a price of its own.
+PAUSE_S, PAUSE_S_MAX = 0.05, 0.25
 AWAY_S = 1.0
 
 log = get_logger()
