@@ -613,8 +613,9 @@ def test_an_outcome_is_written_where_its_transaction_stands(people: Tenant) -> N
     accepted([intent(people, amount_minor=1) for _ in range(200)])
     updates()
     before = updates()
-    assert post_due(0) == 200
+    posted = post_due(0)
+    assert posted >= 200  # what other tests left in the queue may come due meanwhile
     updates()
     after = updates()
-    assert after[0] - before[0] == 200
+    assert after[0] - before[0] == posted
     assert after[1] - before[1] > 180
