@@ -81,8 +81,11 @@ def _sides(asked: Submission, accounts: Accounts) -> tuple[AccountRef, AccountRe
 
 def _fee(asked: Submission, accounts: Accounts, debit: AccountRef, amount_minor: int) -> tuple[Leg, ...]:
     """Return the legs of what the debit account pays on top: as it was asked, or what the type costs, half to even."""
+    points = KINDS[asked.type].fee_basis_points
+    if asked.fee is None and not points:
+        return ()  # nearly always: no fraction is made for it
     if asked.fee is None:
-        fee_minor = round(Fraction(amount_minor * KINDS[asked.type].fee_basis_points, 10_000))
+        fee_minor = round(Fraction(amount_minor * points, 10_000))
     else:
         fee_minor = amount_at("/fee", asked.fee, debit.exponent)
     if not fee_minor:
