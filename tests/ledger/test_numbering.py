@@ -23,6 +23,7 @@ from ledger.events.outbox import Happened, record_events
 from tests.counted import statements
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread
+from tests.ledger.numbered import at_rest
 
 CLIENT = 4_000_000_000
 BEGIN = "SELECT pg_current_xact_id()"  # as who records: he has locked the key's account
@@ -32,7 +33,7 @@ LOCKED = "SELECT pg_current_xact_id(), pg_advisory_xact_lock(hashtextextended(%s
 @pytest.fixture(autouse=True)
 def rest(db) -> None:
     """All that earlier tests recorded has its position."""
-    settle()
+    at_rest()
 
 
 def record(*keys: UUID) -> None:
@@ -50,7 +51,7 @@ def recording(*keys: UUID) -> Iterator[psycopg.Connection]:
 
 
 def settle() -> None:
-    """Let the numbering come to rest: each fence takes three rounds."""
+    """Number as long as there is anything, and let the fences move as far as they can: each takes three rounds."""
     for _ in range(8):
         while number_events():
             pass
@@ -122,7 +123,7 @@ def test_ids_are_not_forgotten_while_a_transaction_that_may_have_drawn_one_is_op
             record(uuid4())
             number_events()
         assert low_id() == drawn == before
-    settle()
+    at_rest()
     assert sequences(late) == [1]
     assert low_id() >= last_id()
 
@@ -144,7 +145,7 @@ def test_ids_that_were_drawn_and_rolled_back_hold_nothing_up() -> None:
         cursor.execute(BEGIN)
         record_events(cursor, [Happened(CLIENT, "account.opened", uuid4(), "{}")] * 3)
     record(uuid4())
-    settle()
+    at_rest()
     assert low_id() >= last_id()
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.clients.services import create_client
-from ledger.events.numbering import number_events
 from ledger.queries.invariants import CHECKS, SAMPLE_SIZE, verify
 from tests.commands import run
 from tests.conftest import owner_connection
 from tests.ledger.conftest import Demo
+from tests.ledger.numbered import at_rest
 from tests.scratch import pointed_at, scratch_database
 
 GUARDED = (
@@ -399,8 +399,7 @@ def copy(db, demo: Demo) -> Iterator[str]:
     """A copy of the demo's database, with a second client, as the one that commands of this process see."""
     with scratch_database(template=demo.database) as name, pointed_at(name):
         create_client(name="other", actor="test")
-        for _ in range(8):  # until nothing is looked for any more
-            number_events()
+        at_rest()
         yield name
 
 
