@@ -79,6 +79,17 @@ WORKER_PROCESSING_DURATION = Histogram(
 )
 JOB_DURATION = Histogram("job_duration_seconds", "Seconds of a periodic job.", ["job", "outcome"], buckets=SECONDS)
 
+# Dead letters.
+DEAD_LETTERS_OPEN = Gauge(
+    "dead_letters_open",
+    "Dead letters that are neither replayed nor discarded, counted no further than 10,001 of each consumer.",
+    ["consumer"],
+    multiprocess_mode="livemostrecent",
+)
+DEAD_LETTERS_RECORDED = Counter(
+    "dead_letters_recorded_total", "Messages that became dead letters.", ["consumer", "code"]
+)
+
 # What they stand on.
 BREAKER_STATE = Gauge("breaker_state", "0 closed, 1 half-open, 2 open.", ["name"], multiprocess_mode="livemax")
 BREAKER_REJECTIONS = Counter("breaker_rejections_total", "Calls that an open breaker refused.", ["name"])

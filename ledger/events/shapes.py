@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -22,6 +22,42 @@ class EventShape(Struct, frozen=True, kw_only=True):
     sequence: int
     occurred_at: str
     data: dict[str, Any]
+
+
+class DeadLetterShape(Struct, frozen=True, kw_only=True):
+    """A message that its consumer could not handle; `attempts` were made before it was given up, `replay_count` since.
+
+    `failed_at` is when it failed last, and `last_error` why it did when it was replayed.
+    """
+
+    id: UUID
+    status: str
+    consumer: str
+    topic: str
+    partition: int | None
+    offset: str
+    key: str
+    event_id: str
+    error_code: str
+    error: str
+    attempts: int
+    trace: str
+    created_at: str
+    failed_at: str
+    replay_count: int
+    last_error: str | None
+    resolved_at: str | None
+    resolved_by: str | None
+    reason: str | None
+
+
+class DeadLetterDetailShape(DeadLetterShape, frozen=True, kw_only=True):
+    """A dead letter with its message. Headers that hold secrets are redacted; a body that is no text is in base64."""
+
+    headers: dict[str, str]
+    body: str
+    body_encoding: Literal["text", "base64"]
+    size_bytes: int
 
 
 class EventsShape(Struct, frozen=True, kw_only=True):

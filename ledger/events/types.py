@@ -23,6 +23,9 @@ class EventType(StrEnum):
     TRANSACTION_VOIDED = "transaction.voided"
     TRANSACTION_EXPIRED = "transaction.expired"
     TRANSACTION_REVERSED = "transaction.reversed"
+    DEAD_LETTER_RECORDED = "dead_letter.recorded"
+    DEAD_LETTER_REPLAYED = "dead_letter.replayed"
+    DEAD_LETTER_DISCARDED = "dead_letter.discarded"
 
 
 # Which event tells that a transaction has come to a status.

@@ -10,6 +10,10 @@ WITH book AS (
             ('ledger_transactionevent', '{}'),
             ('events_outboxevent', '{}'),
             ('events_position', '{}'),
+            (
+                'events_deadletter',
+                '{status,error_code,error,attempts,failed_at,replay_count,last_error,resolved_at,resolved_by,reason}'
+            ),
             ('clients_auditentry', '{}'),
             ('ledger_currency', '{}'),
             ('ledger_balance', '{floor,ceiling}'),
