@@ -30,6 +30,9 @@ APP = {
     "django_content_type": "SELECT",
     "django_migrations": "SELECT",
     "django_session": ANYTHING,
+    "events_deadletter": "INSERT, SELECT, "
+    "UPDATE (attempts, error, error_code, failed_at, last_error, reason, replay_count, resolved_at, resolved_by, "
+    "status)",
     "events_outbox_id": "USAGE",
     "events_key": "INSERT, SELECT, UPDATE (last_sequence)",
     "events_numbering": "SELECT, UPDATE (fence_id, fence_xid, last_position, low_id)",
@@ -58,6 +61,7 @@ READONLY = {
     "clients_idempotencykey": "SELECT",
     "django_content_type": "SELECT",
     "django_migrations": "SELECT",
+    "events_deadletter": "SELECT",
     "events_key": "SELECT",
     "events_numbering": "SELECT",
     "events_outboxevent": "SELECT",
