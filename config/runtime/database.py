@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import connections
+from django.conf import settings
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import DatabaseWrapper
 
@@ -18,6 +19,11 @@ from config.runtime import metrics, units
 POOL_LOOK_S = 1.0
 
 _OPS = frozenset({"select", "insert", "update", "delete", "with", "copy", "call", "set", "savepoint", "release"})
+# By the beginning of the SQLSTATE: connection lost, session ended because we were frozen for too long, resources gone,
+# shut down by an operator, I/O error.
+_DOWN = ("08", "25P03", "53", "57P", "58")
+_KEEPALIVE = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5_000}
+_SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3"
 _FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*|/\*.*?\*/)*([a-z]+)", re.IGNORECASE | re.DOTALL)
 _pool_looked_at = 0.0
 
@@ -85,6 +91,26 @@ def close_pools() -> None:
         connection = connections[alias]
         if isinstance(connection, DatabaseWrapper):
             connection.close_pool()
+
+
+def session_connection(*, idle_s_max: int = 0) -> psycopg.Connection[Any]:
+    """Open a connection of one's own, past any pooler, for locks that last as long as it does; in autocommit.
+
+    Who holds such locks and whose network is gone, or who is frozen for `idle_s_max` (0: for ever), must lose them.
+    """
+    alias = "direct" if "direct" in settings.DATABASES else "default"
+    connection = psycopg.connect(**connections[alias].get_connection_params() | _KEEPALIVE, autocommit=True)
+    connection.execute(_SERVER_KEEPALIVE)
+    connection.execute("SELECT set_config('idle_session_timeout', %s, false)", [f"{idle_s_max}s"])
+    return connection
+
+
+def is_down(error: BaseException) -> bool:
+    """Tell whether an error of Django's or psycopg's says that the database is not there, not no to a statement."""
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
+        return cause.sqlstate.startswith(_DOWN)
+    return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
 
 
 def _open(using: str) -> BaseDatabaseWrapper:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TypeVar
 
 from django.db import DatabaseError
 from psycopg import errors as pg
 
+from config.runtime.database import is_down
 from config.runtime.deadline import Overdue
 from config.runtime.metrics import POSTING_CONFLICTS
 from ledger.errors import ATTEMPTS_MAX, RETRYABLE, Contention, DependencyDown, PostingContended, PostingRefused, Timeout
@@ -18,14 +18,9 @@ from ledger.errors import ATTEMPTS_MAX, RETRYABLE, Contention, DependencyDown, P
 TRIES_AT_ONCE = 5
 # A poster itself tries so often before it gives something up; a retry gives it as many again, up to ATTEMPTS_MAX.
 TRIES_IN_A_ROW = 3
-BACKOFF_S, BACKOFF_S_MAX = 1.0, 60.0
 KEY_CONSTRAINT = "transaction_key_once"
 
 T = TypeVar("T")
-
-# By the beginning of the SQLSTATE: connection lost, session ended because we were frozen for too long, resources gone,
-# shut down by an operator, I/O error.
-_DOWN = ("08", "25P03", "53", "57", "58")
 
 
 def repeated(work: Callable[[], T]) -> T:
@@ -55,7 +50,7 @@ def failure_code(error: BaseException) -> str:
         return Timeout.code
     if isinstance(cause, (pg.SerializationFailure, pg.DeadlockDetected, pg.LockNotAvailable, PostingContended)):
         return Contention.code
-    if isinstance(cause, pg.Error) and (cause.sqlstate is None or cause.sqlstate.startswith(_DOWN)):
+    if is_down(error):
         return DependencyDown.code
     return PostingRefused.code
 
@@ -63,12 +58,6 @@ def failure_code(error: BaseException) -> str:
 def is_over(code: str, attempts: int) -> bool:
     """Tell whether after so many tries there is none in a while: it waits, if at all, for somebody to ask for it."""
     return code not in RETRYABLE or attempts >= ATTEMPTS_MAX or attempts % TRIES_IN_A_ROW == 0
-
-
-def backoff(attempts: int) -> timedelta:
-    """Return an exponential pause with full jitter below its half: 0.5 to 1 s, 1 to 2 s, 2 to 4 s, … up to a minute."""
-    pause_s = min(BACKOFF_S_MAX, BACKOFF_S * 2 ** (attempts - 1))
-    return timedelta(seconds=random.uniform(pause_s / 2, pause_s))  # noqa: S311  (jitter)
 
 
 def _is_repeatable(cause: BaseException | None) -> bool:

@@ -21,6 +21,7 @@ from psycopg import errors as pg
 
 from config.runtime import clock, stopping
 from config.runtime.arrays import uuids
+from config.runtime.backoff import backoff
 from config.runtime.database import raw_cursor
 from config.runtime.deadline import Overdue, ended_within
 from config.runtime.logging import get_logger
@@ -32,7 +33,7 @@ from ledger.domain.states import Status
 from ledger.errors import RETRYABLE, Contention, DependencyDown, PostingContended, PostingRefused
 from ledger.locks import ALONE_PATIENCE, ROUND_PATIENCE, bound_waits, free_balances, try_lane
 from ledger.models import QueuedPosting, Transaction
-from ledger.posting.attempts import backoff, failure_code, is_over, repeated
+from ledger.posting.attempts import failure_code, is_over, repeated
 from ledger.posting.engine import Settled, isolate, settle
 from ledger.posting.intents import Accepted, Intent
 from ledger.posting.judge import Judged

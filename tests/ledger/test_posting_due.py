@@ -21,6 +21,7 @@ from psycopg import errors as pg
 
 from config.localstack.processes import wait_until
 from config.runtime import stopping
+from config.runtime.backoff import backoff
 from config.runtime.clock import now
 from config.runtime.database import raw_cursor
 from config.runtime.ids import uuid7
@@ -30,7 +31,7 @@ from ledger.events.models import OutboxEvent
 from ledger.locks import try_lane
 from ledger.models import Entry, QueuedPosting, Transaction
 from ledger.posting import engine
-from ledger.posting.attempts import backoff, failure_code
+from ledger.posting.attempts import failure_code
 from ledger.queries.invariants import verify
 from ledger.services import posting
 from ledger.services.posting import ROUND_SIZE_MAX, LaneTaken, post_due

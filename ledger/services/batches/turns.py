@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 
 from config.runtime import stopping
 from config.runtime.arrays import numbers
+from config.runtime.backoff import backoff
 from config.runtime.database import raw_cursor
 from config.runtime.deadline import ended_within
 from config.runtime.errors import DomainError
@@ -29,7 +30,7 @@ from ledger.domain.batches import BatchMode, BatchStatus, ItemRefusal
 from ledger.errors import RETRYABLE, DependencyDown
 from ledger.locks import ROUND_PATIENCE, ROW_BY_ROW, bound_waits
 from ledger.models import Batch
-from ledger.posting.attempts import backoff, failure_code, is_over, repeated
+from ledger.posting.attempts import failure_code, is_over, repeated
 from ledger.posting.engine import ROUND_SIZE_MAX, isolate, settle
 from ledger.queries.batches import waiting
 from ledger.services.batches.checks import Item
