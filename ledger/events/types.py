@@ -23,6 +23,8 @@ class EventType(StrEnum):
     TRANSACTION_VOIDED = "transaction.voided"
     TRANSACTION_EXPIRED = "transaction.expired"
     TRANSACTION_REVERSED = "transaction.reversed"
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_FAILED = "batch.failed"
     DEAD_LETTER_RECORDED = "dead_letter.recorded"
     DEAD_LETTER_REPLAYED = "dead_letter.replayed"
     DEAD_LETTER_DISCARDED = "dead_letter.discarded"

@@ -13,8 +13,10 @@ from config.runtime.clock import now
 from config.runtime.database import raw_cursor
 from config.runtime.sql import sql_file
 from ledger.domain.batches import BatchMode, BatchStatus, ItemRefusal, ItemResult
+from ledger.events.outbox import Happened, record_events
+from ledger.events.types import EventType
 from ledger.models import Batch
-from ledger.queries.batches import given_up
+from ledger.queries.batches import batch_shape, given_up
 from ledger.services.batches.checks import Item
 from ledger.services.batches.items import BatchHead
 from ledger.services.batches.room import check_room
@@ -50,6 +52,8 @@ def write_batch(
     groups = [item.group for item in items.values()]
     with raw_cursor() as cursor:
         cursor.execute(WRITE, columns | {"batch_id": head.id, "group": texts(groups), "body": texts(bodies)})
+    if not waiting:
+        _tell(row)
     return row
 
 
@@ -105,6 +109,16 @@ def _count_down(row: Batch, count: int, moved: Mapping[str, object]) -> None:
     if not left:
         moved = {"status": BatchStatus.COMPLETED.value, "completed_at": now(), "next_attempt_at": None}
     Batch.objects.filter(pk=row.pk).update(waiting_count=left, **moved)
+    if not left:
+        _tell(Batch.objects.get(pk=row.pk))
+
+
+def _tell(row: Batch) -> None:
+    """Record that a batch has come to its end."""
+    event_type = EventType.BATCH_COMPLETED if row.status == BatchStatus.COMPLETED else EventType.BATCH_FAILED
+    data = msgspec.json.encode(batch_shape(row)).decode()
+    with raw_cursor() as cursor:
+        record_events(cursor, [Happened(row.client_id, event_type, row.pk, data, row.trace)])
 
 
 def _outcome_columns(results: Mapping[int, ItemResult]) -> dict[str, str]:
