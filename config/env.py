@@ -149,6 +149,10 @@ class Environment:
         _whole(1, 64), default="1", doc="posters that work side by side, each on its share of the clients"
     )
 
+    events_keep_days: int = _variable(
+        _whole(400, 36_500), default="400", doc="how long events can be read; whole months are dropped after it"
+    )
+
     status_cache_ttl: int = _variable(
         _whole(1, 86_400), default="300", doc="a status that nothing moves any more stays in memory, seconds"
     )

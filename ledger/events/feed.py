@@ -36,8 +36,8 @@ def events_after(client_id: int, after: int | None, *, types: Collection[str] | 
     asked = {"client_id": client_id, "after": after or 0, "limit": limit}
     with raw_cursor() as cursor:
         window = limit if types is None else WINDOW
-        oldest, last = cursor.execute(BOUNDS, asked | {"window": window}).fetchall()[0]
-        if after is not None and oldest is not None and after < oldest - 1:
+        dropped_until, last = cursor.execute(BOUNDS, asked | {"window": window}).fetchall()[0]
+        if after is not None and after < dropped_until:
             raise CursorExpired
         if last is None:
             return Events([], after or 0)

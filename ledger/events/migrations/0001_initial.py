@@ -16,7 +16,8 @@ class Migration(migrations.Migration):
         # Partitioned tables are not Django's to make: the SQL makes it, the state knows the model.
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                migrations.RunSQL(sql_file("ledger/events", name)) for name in ("outbox", "positions", "partitions")
+                migrations.RunSQL(sql_file("ledger/events", name))
+                for name in ("outbox", "positions", "partitions", "retention")
             ],
             state_operations=[
                 migrations.CreateModel(

@@ -1,6 +1,6 @@
--- The oldest position that is kept, and the last of a client's next positions.
+-- Until where events are not kept any more, and the last of a client's next positions.
 SELECT
-    (SELECT min(position) FROM events_position),
+    (SELECT dropped_until FROM events_numbering),
     (
         SELECT max(position)
         FROM (

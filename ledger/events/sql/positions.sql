@@ -22,13 +22,16 @@ CREATE TABLE events_key (
 ) WITH (fillfactor = 70);
 
 -- How far the numbering has come; who numbers has locked the row. All outbox rows up to `low_id` have their positions.
--- Those up to `fence_id` were written by transactions before `fence_xid`.
+-- Those up to `fence_id` were written by transactions before `fence_xid`. No event from before `kept_since` is kept, nor
+-- all of those up to `dropped_until` (retention.sql).
 CREATE TABLE events_numbering (
-    id            smallint PRIMARY KEY CHECK (id = 1),
-    last_position bigint   NOT NULL,
-    low_id        bigint   NOT NULL,
+    id            smallint    PRIMARY KEY CHECK (id = 1),
+    last_position bigint      NOT NULL,
+    low_id        bigint      NOT NULL,
     fence_id      bigint,
-    fence_xid     xid8
+    fence_xid     xid8,
+    dropped_until bigint      NOT NULL DEFAULT 0,
+    kept_since    timestamptz NOT NULL DEFAULT '-infinity'
 );
 INSERT INTO events_numbering (id, last_position, low_id) VALUES (1, 0, 0);
 

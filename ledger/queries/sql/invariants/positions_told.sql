@@ -1,5 +1,5 @@
 -- Events without a position that nobody looks for any more, positions of no such event or out of their key's order, and
--- positions or sequences that are missing or given twice.
+-- positions or sequences that are missing or given twice. Of what is not kept any more, some are missing by right.
 SELECT client_id, outbox_id, position, sequence, what
 FROM (
     SELECT o.client_id, o.id AS outbox_id, NULL::bigint AS position, NULL::bigint AS sequence, 'lost' AS what
@@ -19,6 +19,7 @@ FROM (
             lag(sequence) OVER (PARTITION BY key ORDER BY position) AS sequence_before,
             lag(outbox_id) OVER (PARTITION BY key ORDER BY position) AS id_before
         FROM events_position
+        WHERE position > (SELECT dropped_until FROM events_numbering)
     ) p
     WHERE position <> position_before + 1 OR sequence <> sequence_before + 1 OR outbox_id <= id_before
 ) found
