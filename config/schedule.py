@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from django.conf import settings
-from django.db import connections
 from django.utils.module_loading import import_string
 
 from config.runtime import metrics, stopping
-from config.runtime.database import release_connections
+from config.runtime.database import release_connections, session_connection
 from config.runtime.logging import get_logger, unit_of_work
 
 TICK_S = 0.25
@@ -26,10 +24,6 @@ LEADER_LOCK = int.from_bytes(b"schedule")
 QUIET_BELOW_S = 60
 # What a process gives running jobs before it ends.
 JOBS_GRACE_S = 3.0
-
-# A leader whose network is gone must lose its session on both sides within seconds.
-_KEEPALIVE = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5_000}
-_SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3"
 
 log = get_logger()
 
@@ -71,6 +65,24 @@ JOBS: tuple[Job, ...] = (
         every_s=3600,
         call="ledger.events.partitions.ensure_partitions",
         doc="Makes the outbox's partitions of the next months before they are needed.",
+    ),
+    Job(
+        name="old_events",
+        every_s=3600,
+        call="ledger.events.partitions.drop_partitions",
+        doc="Drops the months of events that need not be kept any more.",
+    ),
+    Job(
+        name="old_processed_events",
+        every_s=60,
+        call="ledger.events.processed.forget_processed",
+        doc="Forgets what has had its effect so long ago that nobody tells it again.",
+    ),
+    Job(
+        name="events_lag",
+        every_s=5,
+        call="ledger.events.lag.measure_lag",
+        doc="Measures how far listeners and brokers are behind.",
     ),
 )
 
@@ -130,7 +142,7 @@ def lead(runner: Runner, stop: threading.Event) -> None:
     """Run the due jobs for as long as this process is the leader, until `stop`; survive the database being away."""
     while not stop.is_set():
         try:
-            with _own_connection() as connection:
+            with session_connection() as connection:
                 _lead_on(connection, runner, stop)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             log.warning("schedule.database_away", error=str(error))
@@ -151,11 +163,3 @@ def _lead_on(connection: psycopg.Connection[Any], runner: Runner, stop: threadin
 def _locked(connection: psycopg.Connection[Any]) -> bool:
     row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK]).fetchone()
     return row is not None and bool(row[0])
-
-
-def _own_connection() -> psycopg.Connection[Any]:
-    alias = "direct" if "direct" in settings.DATABASES else "default"
-    parameters = connections[alias].get_connection_params()
-    connection = psycopg.connect(**parameters | _KEEPALIVE, autocommit=True)
-    connection.execute(_SERVER_KEEPALIVE)
-    return connection

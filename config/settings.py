@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from config import subscriptions
 from config.env import django_database, read_environment
 
 ENV = read_environment()
@@ -121,6 +122,10 @@ CACHES = {
 }
 REDIS_URL = ENV.redis_url
 DRAMATIQ_BROKER_URL = ENV.dramatiq_broker_url or ENV.redis_url
+
+EVENTS_KEEP_DAYS = ENV.events_keep_days
+LISTENERS = subscriptions.LISTENERS
+EVENTS_URLS: tuple[str, ...] = ()
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

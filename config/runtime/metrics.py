@@ -79,6 +79,31 @@ WORKER_PROCESSING_DURATION = Histogram(
 )
 JOB_DURATION = Histogram("job_duration_seconds", "Seconds of a periodic job.", ["job", "outcome"], buckets=SECONDS)
 
+# What happened, and who has been told. A follower is a listener or a transport, a consumer that or an inbound topic.
+EVENTS_TAKEN = Counter("events_taken_total", "Events that a follower has taken.", ["follower"])
+EVENTS_LATENCY = Histogram(
+    "events_latency_seconds", "From an event's commit to a follower's having taken it.", ["follower"], buckets=SECONDS
+)
+EVENTS_DUPLICATE = Counter(
+    "events_duplicate_total", "Events that were told again and had no second effect.", ["consumer"]
+)
+EVENTS_AWAY = Counter("events_away_total", "How often a follower's broker, or the database, was away.", ["follower"])
+EVENTS_LAG = Gauge(
+    "events_lag", "Events that a follower has not taken.", ["follower"], multiprocess_mode="livemostrecent"
+)
+EVENTS_OLDEST_AGE = Gauge(
+    "events_oldest_age_seconds",
+    "Age of the oldest event that a follower has not taken; 0 when it has all.",
+    ["follower"],
+    multiprocess_mode="livemostrecent",
+)
+EVENTS_PARKED = Gauge(
+    "events_parked",
+    "Events that wait behind one that a listener could not take.",
+    ["follower"],
+    multiprocess_mode="livemostrecent",
+)
+
 # Dead letters.
 DEAD_LETTERS_OPEN = Gauge(
     "dead_letters_open",

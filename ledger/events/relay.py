@@ -1,25 +1,56 @@
-"""The relay: gives events their positions as they come. Any number may run; one is at it at a time."""
+"""The relay: gives events their positions as they come, and has listeners and transports follow. Any number may run.
+
+One at a time numbers; the lanes of each follower are shared out among all.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from django.conf import settings
 from django.db import DatabaseError
+from django.utils.module_loading import import_string
 
 from config.runtime.database import release_connections
 from config.runtime.logging import get_logger
+from ledger.events.following import Follower, follow
+from ledger.events.listeners import ListenerFollower
 from ledger.events.numbering import SIZE, number_events
+from ledger.events.publishing import TransportFollower
+from ledger.events.transports.registry import open_transport
 
-# Nobody says when an event is recorded: that would cost every posting. While events come the relay looks often, and not
-# more often than that: a round has a price of its own.
+# While events come the relay looks often, and not more often than that: a round has a price of its own.
 PAUSE_S, PAUSE_S_MAX = 0.05, 0.25
 AWAY_S = 1.0
+
+Work = Callable[[threading.Event], None]
 
 log = get_logger()
 
 
-def relay(stop: threading.Event) -> None:
-    """Number events until `stop`; survive the database being away."""
+def followers() -> list[Follower]:
+    """Return who follows: the listeners of `config/subscriptions.py`, and the transports of EVENTS_URL.
+
+    Nothing is connected to yet.
+    """
+    listeners = [ListenerFollower(f"listener:{name}", import_string(path)) for name, path in settings.LISTENERS.items()]
+    transports = [open_transport(url) for url in settings.EVENTS_URLS]
+    return [*listeners, *(TransportFollower(f"transport:{one.name}", one) for one in transports)]
+
+
+def relay_works(who: Sequence[Follower]) -> dict[str, Work]:
+    """Return what a relay does, each a thread's work: the numbering, and each follower's following."""
+    wakes = {follower.name: threading.Event() for follower in who}
+    return {
+        "relay": partial(number, list(wakes.values())),
+        **{follower.name: partial(follow, follower, wakes[follower.name]) for follower in who},
+    }
+
+
+def number(wakes: Sequence[threading.Event], stop: threading.Event) -> None:
+    """Number events until `stop` and wake who follows them; survive the database being away."""
     log.info("relay.ready")
     pause_s = PAUSE_S
     while not stop.is_set():
@@ -32,6 +63,8 @@ def relay(stop: threading.Event) -> None:
             release_connections()
         if count:
             pause_s = PAUSE_S
+            for wake in wakes:
+                wake.set()
         if count < SIZE:
             stop.wait(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)

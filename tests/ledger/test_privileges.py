@@ -30,6 +30,7 @@ APP = {
     "django_content_type": "SELECT",
     "django_migrations": "SELECT",
     "django_session": ANYTHING,
+    "events_cursor": "INSERT, SELECT, UPDATE (position)",
     "events_deadletter": "INSERT, SELECT, "
     "UPDATE (attempts, error, error_code, failed_at, last_error, reason, replay_count, resolved_at, resolved_by, "
     "status)",
@@ -37,7 +38,9 @@ APP = {
     "events_key": "INSERT, SELECT, UPDATE (last_sequence)",
     "events_numbering": "SELECT, UPDATE (fence_id, fence_xid, last_position, low_id)",
     "events_outboxevent": "INSERT, SELECT",
+    "events_parked": "DELETE, INSERT, SELECT, UPDATE (attempts, error, error_code, next_attempt_at)",
     "events_position": "INSERT, SELECT",
+    "events_processed": "DELETE, INSERT, SELECT",
     "ledger_account": "INSERT, SELECT, UPDATE (frozen, metadata, status)",
     "ledger_balance": "INSERT, SELECT, UPDATE (ceiling, floor)",
     "ledger_batch": "INSERT, SELECT, UPDATE (completed_at, next_attempt_at, status, waiting_count)",
@@ -62,10 +65,13 @@ READONLY = {
     "django_content_type": "SELECT",
     "django_migrations": "SELECT",
     "events_deadletter": "SELECT",
+    "events_cursor": "SELECT",
     "events_key": "SELECT",
     "events_numbering": "SELECT",
     "events_outboxevent": "SELECT",
+    "events_parked": "SELECT",
     "events_position": "SELECT",
+    "events_processed": "SELECT",
     "ledger_account": "SELECT",
     "ledger_balance": "SELECT",
     "ledger_batch": "SELECT",
@@ -156,12 +162,15 @@ def test_a_role_is_nothing_but_itself(db, role: str) -> None:
         assert (attributes, groups, makes, owns.fetchall()) == ((False,) * 5, [], (False, False), [])
 
 
-@pytest.mark.parametrize(("role", "expected"), [("app", [("events_ensure_partitions(integer)",)]), ("readonly", [])])
-def test_a_role_calls_no_function_of_ours_but_this(db, role: str, expected: list[tuple[str]]) -> None:
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [("app", [("events_drop_partitions(integer)",), ("events_ensure_partitions(integer)",)]), ("readonly", [])],
+)
+def test_a_role_calls_no_function_of_ours_but_these(db, role: str, expected: list[tuple[str]]) -> None:
     with connect(role) as connection:
         callable_ = connection.execute(
             "SELECT oid::regprocedure::text FROM pg_proc "
-            "WHERE pronamespace = 'public'::regnamespace AND has_function_privilege(oid, 'EXECUTE')"
+            "WHERE pronamespace = 'public'::regnamespace AND has_function_privilege(oid, 'EXECUTE') ORDER BY 1"
         )
         assert callable_.fetchall() == expected
 

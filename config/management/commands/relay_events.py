@@ -1,4 +1,4 @@
-"""`manage.py relay_events`: the process that orders events, and runs the periodic jobs beside it."""
+"""`manage.py relay_events`: the process that orders events and hands them on, and runs the periodic jobs beside it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from django.core.management.base import BaseCommand, CommandParser
 from config.management.threads import run_threads
 from config.runtime.logging import set_role
 from config.schedule import JOBS, JOBS_GRACE_S, Runner, lead
-from ledger.events.relay import relay
+from ledger.events.relay import followers, relay_works
 
 
 class Command(BaseCommand):
-    help = "Gives events their positions, and leads the schedule; stops on SIGTERM or Ctrl-C within 5 seconds."
+    help = (
+        "Gives events their positions, has listeners and brokers (EVENTS_URL) follow them, and leads the schedule; any"
+        " number may run. Stops on SIGTERM or Ctrl-C within 5 seconds."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--without-schedule", action="store_true", help="leave the jobs to run_schedule")
 
     def handle(self, *args: Any, without_schedule: bool, **options: Any) -> None:
         set_role("relay")
+        works = relay_works(followers())
         if without_schedule:
-            run_threads({"relay": relay})
+            run_threads(works)
             return
         runner = Runner(JOBS)
-        if run_threads({"relay": relay, "leader": partial(lead, runner)}):
+        if run_threads(works | {"leader": partial(lead, runner)}):
             runner.wait(JOBS_GRACE_S)

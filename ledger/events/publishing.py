@@ -1,0 +1,48 @@
+"""Publish events: a transport follows the stream as a listener does, but what it does cannot be rolled back.
+
+So it publishes first and moves its cursor then: killed in between, the whole window is published again, in the same
+order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from django.db import transaction
+
+from ledger.events.dead_letters import record_dead_letters
+from ledger.events.envelopes import message_of
+from ledger.events.listeners import letter_of
+from ledger.events.stream import Window, advance
+from ledger.events.transports.base import Transport
+
+REFUSED = "message_refused"
+
+
+class TransportFollower(NamedTuple):
+    """Hands events to one transport."""
+
+    name: str
+    transport: Transport
+
+    def can_go_on(self) -> bool:
+        """Tell that nothing waits here but in the stream itself."""
+        return True
+
+    def take(self, window: Window) -> None:
+        """Publish a window's events; what the broker will never take becomes dead letters.
+
+        Raises:
+            TransportAway: nobody knows what has been published; the window will be again.
+        """
+        refused = self.transport.publish([message_of(event) for event in window.events]) if window.events else {}
+        letters = [letter_of(self.name, window.events[index], REFUSED, why, 1) for index, why in refused.items()]
+        with transaction.atomic(durable=True):
+            if letters:
+                record_dead_letters(letters)
+            advance(self.name, window)
+
+    def take_parked(self, lanes: Collection[int]) -> int:  # noqa: ARG002  (as every follower)
+        """Do nothing: a transport parks nothing."""
+        return 0

@@ -1,0 +1,238 @@
+"""Listeners and transports: each event has one effect, those of a key in their order, and no key holds up another."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from django.db import OperationalError
+
+from config.runtime.clock import now
+from ledger.events.lanes import Lanes
+from ledger.events.listeners import ATTEMPTS_MAX, PARKED_MAX
+from ledger.events.models import DeadLetter, EventPosition
+from ledger.events.publishing import TransportFollower
+from ledger.events.stream import LANES, WINDOW_SIZE, LaneLost, begin, pass_over, read_window
+from ledger.events.transports.base import TransportAway
+from tests.counted import statements
+from tests.ledger.followed import ALL, CURSORS, DUE, Diary, Postbox, begun, caught_up, execute, parked, record
+from tests.people import Tenant
+
+
+@pytest.fixture
+def diary(db) -> Diary:
+    """A listener that begins with what happens from now on."""
+    made = Diary()
+    begun(made.follower)
+    return made
+
+
+@pytest.fixture
+def keys() -> list[UUID]:
+    return [uuid4() for _ in range(5)]
+
+
+def sequences(key: UUID) -> list[int]:
+    return list(EventPosition.objects.filter(key=key).order_by("position").values_list("sequence", flat=True))
+
+
+def test_a_listener_hears_each_event_once_and_in_order(bank: Tenant, diary: Diary, keys: list[UUID]) -> None:
+    record(bank.client.pk, *keys, *keys[:2])
+    caught_up(diary.follower)
+    caught_up(diary.follower)
+    assert [diary.heard(key) for key in keys] == [[1, 2], [1, 2], [1], [1], [1]]
+    assert sum(diary.calls) >= 7
+
+
+def test_what_was_heard_is_not_heard_again_though_the_cursor_was_lost(bank: Tenant, diary: Diary, keys) -> None:
+    ((before, _),) = execute(CURSORS, diary.name)
+    record(bank.client.pk, *keys)
+    caught_up(diary.follower)
+    execute(f"UPDATE events_cursor SET position = {before} WHERE follower = %(follower)s", diary.name)
+    caught_up(diary.follower)
+    assert [diary.heard(key) for key in keys] == [[1]] * 5
+
+
+def test_a_key_that_a_listener_cannot_bear_holds_up_that_key_alone(bank: Tenant, diary: Diary, keys) -> None:
+    poison, *others = keys
+    diary.cannot_bear = {poison}
+    record(bank.client.pk, poison, *others, poison)
+    caught_up(diary.follower)
+    record(bank.client.pk, *others, poison)
+    caught_up(diary.follower)
+
+    assert [diary.heard(key) for key in others] == [[1, 2]] * 4
+    assert diary.heard(poison) == []
+    assert parked(diary.follower) == [(poison, 1, "unexpected_error"), (poison, 0, ""), (poison, 0, "")]
+
+    diary.cannot_bear = set()
+    caught_up(diary.follower)
+    assert diary.heard(poison) == []  # not before its time
+    execute(DUE, diary.name)
+    caught_up(diary.follower)
+    assert (diary.heard(poison), parked(diary.follower)) == ([1, 2, 3], [])
+
+
+def test_a_failing_event_waits_longer_after_each_attempt(bank: Tenant, diary: Diary, keys) -> None:
+    diary.cannot_bear = {keys[0]}
+    record(bank.client.pk, keys[0])
+    for attempt in range(1, ATTEMPTS_MAX):
+        execute(DUE, diary.name)
+        caught_up(diary.follower)
+        ((next_at, attempts),) = execute(
+            "SELECT next_attempt_at, attempts FROM events_parked WHERE follower = %(follower)s", diary.name
+        )
+        pause_s = 2 ** (attempt - 1)
+        assert attempts == attempt
+        assert timedelta(seconds=pause_s / 2 - 0.5) < next_at - now() <= timedelta(seconds=pause_s)
+
+
+def test_after_five_attempts_an_event_is_a_dead_letter_and_the_next_of_its_key_goes_on(
+    bank: Tenant, diary: Diary, keys
+) -> None:
+    poison = keys[0]
+    diary.cannot_bear = {poison}
+    record(bank.client.pk, poison, poison)
+    for _ in range(ATTEMPTS_MAX):
+        execute(DUE, diary.name)
+        caught_up(diary.follower)
+    letter = DeadLetter.objects.get(consumer=diary.name)
+    assert (letter.client_id, letter.key, letter.attempts, letter.error_code, letter.error) == (
+        bank.client.pk,
+        str(poison),
+        ATTEMPTS_MAX,
+        "unexpected_error",
+        "RuntimeError: It is too much.",
+    )
+    first = EventPosition.objects.get(key=poison, sequence=1)
+    assert (letter.topic, letter.partition, letter.offset) == ("transactions", None, str(first.position))
+    assert bytes(letter.body) == b'{"n": 0}'
+    diary.cannot_bear = set()
+    execute(DUE, diary.name)
+    caught_up(diary.follower)
+    assert (diary.heard(poison), parked(diary.follower)) == ([2], [])
+
+
+def test_a_database_that_is_away_is_nobodys_fault(bank: Tenant, diary: Diary, keys) -> None:
+    diary.cannot_bear, diary.error = {keys[0]}, OperationalError("the connection is lost")
+    diary.error.__cause__ = psycopg.OperationalError("the connection is lost")
+    ((before, _),) = execute(CURSORS, diary.name)
+    record(bank.client.pk, keys[0])
+    with pytest.raises(OperationalError):
+        caught_up(diary.follower)
+    assert (execute(CURSORS, diary.name), parked(diary.follower)) == ([(before, before)], [])
+
+
+def test_of_two_who_have_read_the_same_events_one_takes_them(bank: Tenant, diary: Diary, keys) -> None:
+    record(bank.client.pk, *keys)
+    window = read_window(diary.name, ALL)
+    assert window is not None
+    diary.follower.take(window)
+    with pytest.raises(LaneLost):
+        diary.follower.take(window)
+    assert [diary.heard(key) for key in keys] == [[1]] * 5
+
+
+def test_a_window_is_bounded_and_says_when_there_may_be_more(bank: Tenant, diary: Diary) -> None:
+    record(bank.client.pk, *(uuid4() for _ in range(WINDOW_SIZE + 1)))
+    window = read_window(diary.name, ALL)
+    assert window is not None
+    assert (window.is_full, len(window.events) <= WINDOW_SIZE) == (True, True)
+    caught_up(diary.follower)
+    assert sum(diary.calls) >= WINDOW_SIZE + 1
+
+
+def test_lanes_that_stand_apart_read_each_event_once(bank: Tenant, diary: Diary, keys) -> None:
+    record(bank.client.pk, *keys)
+    for lane in range(0, LANES, 2):
+        while (window := read_window(diary.name, [lane])) is not None:
+            diary.follower.take(window)
+    record(bank.client.pk, *keys)
+    caught_up(diary.follower)
+    assert [diary.heard(key) for key in keys] == [[1, 2]] * 5
+
+
+def test_a_listener_with_too_much_parked_waits_with_everything(bank: Tenant, diary: Diary) -> None:
+    execute(
+        "INSERT INTO events_parked (follower, key, position, lane, attempts, next_attempt_at, error_code, error) "
+        f"SELECT %(follower)s, gen_random_uuid(), n, 0, 0, 'infinity', '', '' FROM generate_series(2, {PARKED_MAX}) n",
+        diary.name,
+    )
+    assert diary.follower.can_go_on()
+    execute(
+        "INSERT INTO events_parked (follower, key, position, lane, attempts, next_attempt_at, error_code, error) "
+        "VALUES (%(follower)s, gen_random_uuid(), 1, 0, 0, 'infinity', '', '')",
+        diary.name,
+    )
+    assert not diary.follower.can_go_on()
+
+
+def test_a_new_follower_begins_with_the_oldest_event_that_is_kept(bank: Tenant, keys) -> None:
+    record(bank.client.pk, *keys)
+    diary = Diary()
+    begin(diary.name)
+    oldest = EventPosition.objects.order_by("position").values_list("position", flat=True)[0]
+    assert pass_over(diary.name, ALL) == (0 if oldest == 1 else LANES)
+    assert execute(CURSORS, diary.name) == [(oldest - 1, oldest - 1)]
+
+
+def test_three_relays_share_the_lanes_and_take_what_a_dead_one_leaves(db) -> None:
+    name = uuid4().hex
+    relays = [Lanes(name) for _ in range(3)]
+    for _ in range(2):
+        for relay in relays:
+            relay.look()
+    assert sorted(len(relay.owned) for relay in relays) == [4, 6, 6]
+    assert sorted(lane for relay in relays for lane in relay.owned) == list(ALL)
+    relays.pop(0).close()
+    for relay in relays:
+        relay.look()
+    assert sorted(lane for relay in relays for lane in relay.owned) == list(ALL)
+    for relay in relays:
+        relay.close()
+
+
+def test_a_transport_publishes_in_order_and_once(bank: Tenant, keys) -> None:
+    box = Postbox()
+    follower = TransportFollower(f"transport:{box.name}", box)
+    begun(follower)
+    record(bank.client.pk, *keys, keys[0])
+    caught_up(follower)
+    caught_up(follower)
+    mine = [one.key for one in box.published if UUID(one.key) in keys]
+    assert mine == [str(key) for key in (*keys, keys[0])]
+
+
+def test_while_its_broker_is_away_a_transport_goes_no_further(bank: Tenant, keys) -> None:
+    box = Postbox(is_away=True)
+    follower = TransportFollower(f"transport:{box.name}", box)
+    begun(follower)
+    record(bank.client.pk, *keys)
+    for _ in range(2):
+        with pytest.raises(TransportAway):
+            caught_up(follower)
+    box.is_away = False
+    caught_up(follower)
+    assert [one.key for one in box.published if UUID(one.key) in keys] == [str(key) for key in keys]
+
+
+def test_what_a_broker_never_takes_is_a_dead_letter_and_the_rest_is_published(bank: Tenant, keys) -> None:
+    box = Postbox(refused={keys[1]})
+    follower = TransportFollower(f"transport:{box.name}", box)
+    begun(follower)
+    record(bank.client.pk, *keys)
+    caught_up(follower)
+    letter = DeadLetter.objects.get(consumer=follower.name)
+    assert (letter.key, letter.error_code, letter.error, letter.attempts) == (
+        str(keys[1]),
+        "message_refused",
+        "too large",
+        1,
+    )
+    assert [one.key for one in box.published if UUID(one.key) in keys] == [str(key) for key in keys if key != keys[1]]
+
+
+def test_nothing_to_read_costs_one_query(db, diary: Diary) -> None:
+    assert statements(lambda: read_window(diary.name, ALL)) == 1
