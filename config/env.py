@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -35,6 +36,34 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
 def _words(raw: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+class InboundTopic(NamedTuple):
+    """A topic that is consumed: for which client (its name or id), under which name of its source, and how."""
+
+    topic: str
+    client: str
+    source: str
+    mode: str
+
+
+def _inbound_topics(raw: str) -> tuple[InboundTopic, ...]:
+    found = tuple(map(_inbound_topic, _words(raw)))
+    if len({one.topic for one in found}) < len(found):
+        raise ValueError("names a topic twice")
+    return found
+
+
+def _inbound_topic(word: str) -> InboundTopic:
+    topic, _, query = word.partition("?")
+    given = {key: values[-1] for key, values in parse_qs(query).items()}
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", topic) or not given.keys() <= {"client", "source", "mode"}:
+        raise ValueError("is not a list like topic?client=acme&source=bank-core&mode=execute")
+    # With an id of 180 characters after it, it must still be an idempotency key.
+    source = given.get("source", topic)
+    if not re.fullmatch(r"[\x21-\x7e]{1,64}", source):
+        raise ValueError("has a source that is not 1 to 64 visible ASCII characters")
+    return InboundTopic(topic, given.get("client", ""), source, given.get("mode", "execute"))
 
 
 def _networks(raw: str) -> tuple[str, ...]:
@@ -149,6 +178,12 @@ class Environment:
         _whole(1, 64), default="1", doc="posters that work side by side, each on its share of the clients"
     )
 
+    inbound_topics: tuple[InboundTopic, ...] = _variable(
+        _inbound_topics,
+        default="transactions.inbound",
+        doc="topics that are consumed, such as transactions.inbound?client=acme&source=bank-core&mode=execute;"
+        " by default of the only client there is, and the source is named as the topic",
+    )
     events_keep_days: int = _variable(
         _whole(400, 36_500), default="400", doc="how long events can be read; whole months are dropped after it"
     )

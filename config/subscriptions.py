@@ -1,7 +1,12 @@
-"""Who listens to what, by dotted path: the one table, so that the events know nothing of what stands above them."""
+"""Who listens to what and who handles what comes, by dotted path: so the events know nothing of what stands above."""
 
 from __future__ import annotations
 
 # By name, which never changes: the cursors of a listener stand under it. See ledger/events/listeners.py for what a
 # listener is. A new one begins with the oldest event that is kept.
 LISTENERS: dict[str, str] = {}
+
+# Who handles the messages of an inbound topic, by the topic's mode (INBOUND_TOPICS).
+INBOUND: dict[str, str] = {
+    "execute": "ledger.api.inbound.execute",
+}

@@ -104,6 +104,10 @@ EVENTS_PARKED = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+INBOUND_MESSAGES = Counter(
+    "inbound_messages_total", "Messages of inbound topics: done, duplicate, own, retried or dead.", ["topic", "outcome"]
+)
+
 # Dead letters.
 DEAD_LETTERS_OPEN = Gauge(
     "dead_letters_open",

@@ -45,109 +45,109 @@ class Told(Attributes, frozen=True, kw_only=True, tag_field="type"):
     version: ClassVar[int] = 1
 
 
-class TransactionPending(Told, tag=EventType.TRANSACTION_PENDING.value):
+class TransactionPending(Told, frozen=True, kw_only=True, tag=EventType.TRANSACTION_PENDING.value):
     """Its funds are held, until they are captured or voided or their time is over."""
 
     data: TransactionEventShape
 
 
-class TransactionCompleted(Told, tag=EventType.TRANSACTION_COMPLETED.value):
+class TransactionCompleted(Told, frozen=True, kw_only=True, tag=EventType.TRANSACTION_COMPLETED.value):
     """It is booked; of a hold: captured in full, or in part with the rest released."""
 
     data: TransactionEventShape
 
 
-class TransactionFailed(Told, tag=EventType.TRANSACTION_FAILED.value):
+class TransactionFailed(Told, frozen=True, kw_only=True, tag=EventType.TRANSACTION_FAILED.value):
     """It was refused, `error` says why; nothing was booked."""
 
     data: TransactionEventShape
 
 
-class TransactionCaptured(Told, tag=EventType.TRANSACTION_CAPTURED.value):
+class TransactionCaptured(Told, frozen=True, kw_only=True, tag=EventType.TRANSACTION_CAPTURED.value):
     """A part of what it holds was booked; the rest is still held."""
 
     data: TransactionEventShape
 
 
-class TransactionVoided(Told, tag=EventType.TRANSACTION_VOIDED.value):
+class TransactionVoided(Told, frozen=True, kw_only=True, tag=EventType.TRANSACTION_VOIDED.value):
     """What it held was released, nothing of it was booked."""
 
     data: TransactionEventShape
 
 
-class TransactionExpired(Told, tag=EventType.TRANSACTION_EXPIRED.value):
+class TransactionExpired(Told, frozen=True, kw_only=True, tag=EventType.TRANSACTION_EXPIRED.value):
     """The time of its hold was over, and what it held was released; nothing of it was booked."""
 
     data: TransactionEventShape
 
 
-class TransactionReversed(Told, tag=EventType.TRANSACTION_REVERSED.value):
+class TransactionReversed(Told, frozen=True, kw_only=True, tag=EventType.TRANSACTION_REVERSED.value):
     """All of it has been taken back, by transactions of their own."""
 
     data: TransactionEventShape
 
 
-class AccountOpened(Told, tag=EventType.ACCOUNT_OPENED.value):
+class AccountOpened(Told, frozen=True, kw_only=True, tag=EventType.ACCOUNT_OPENED.value):
     """It can be booked on."""
 
     data: AccountShape
 
 
-class AccountFrozen(Told, tag=EventType.ACCOUNT_FROZEN.value):
+class AccountFrozen(Told, frozen=True, kw_only=True, tag=EventType.ACCOUNT_FROZEN.value):
     """Its debits, its credits or both are refused from now on; `frozen` says which."""
 
     data: AccountShape
 
 
-class AccountUnfrozen(Told, tag=EventType.ACCOUNT_UNFROZEN.value):
+class AccountUnfrozen(Told, frozen=True, kw_only=True, tag=EventType.ACCOUNT_UNFROZEN.value):
     """Its debits, its credits or both are allowed again; `frozen` says what is not."""
 
     data: AccountShape
 
 
-class AccountClosed(Told, tag=EventType.ACCOUNT_CLOSED.value):
+class AccountClosed(Told, frozen=True, kw_only=True, tag=EventType.ACCOUNT_CLOSED.value):
     """It is empty, and nothing is booked on it any more."""
 
     data: AccountShape
 
 
-class AccountReopened(Told, tag=EventType.ACCOUNT_REOPENED.value):
+class AccountReopened(Told, frozen=True, kw_only=True, tag=EventType.ACCOUNT_REOPENED.value):
     """It can be booked on again."""
 
     data: AccountShape
 
 
-class AccountLimitsChanged(Told, tag=EventType.ACCOUNT_LIMITS_CHANGED.value):
+class AccountLimitsChanged(Told, frozen=True, kw_only=True, tag=EventType.ACCOUNT_LIMITS_CHANGED.value):
     """Its floor or its ceiling is another."""
 
     data: AccountShape
 
 
-class BatchCompleted(Told, tag=EventType.BATCH_COMPLETED.value):
+class BatchCompleted(Told, frozen=True, kw_only=True, tag=EventType.BATCH_COMPLETED.value):
     """Each of its items has its outcome; some may have failed. Told again when it is through with a retry."""
 
     data: BatchShape
 
 
-class BatchFailed(Told, tag=EventType.BATCH_FAILED.value):
+class BatchFailed(Told, frozen=True, kw_only=True, tag=EventType.BATCH_FAILED.value):
     """It was to be applied as a whole and was refused: nothing of it was."""
 
     data: BatchShape
 
 
-class DeadLetterRecorded(Told, tag=EventType.DEAD_LETTER_RECORDED.value):
+class DeadLetterRecorded(Told, frozen=True, kw_only=True, tag=EventType.DEAD_LETTER_RECORDED.value):
     """A message or an event could not be handled and is kept for somebody to look at."""
 
     data: DeadLetterShape
 
 
-class DeadLetterReplayed(Told, tag=EventType.DEAD_LETTER_REPLAYED.value):
+class DeadLetterReplayed(Told, frozen=True, kw_only=True, tag=EventType.DEAD_LETTER_REPLAYED.value):
     """It has been handled after all."""
 
     data: DeadLetterShape
 
 
-class DeadLetterDiscarded(Told, tag=EventType.DEAD_LETTER_DISCARDED.value):
+class DeadLetterDiscarded(Told, frozen=True, kw_only=True, tag=EventType.DEAD_LETTER_DISCARDED.value):
     """Somebody has decided that it need not be handled."""
 
     data: DeadLetterShape

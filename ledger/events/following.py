@@ -15,7 +15,7 @@ from config.runtime.clock import now
 from config.runtime.database import release_connections
 from config.runtime.logging import get_logger
 from ledger.events.lanes import Lanes
-from ledger.events.stream import LaneLost, Window, begin, pass_over, read_window
+from ledger.events.stream import Event, LaneLost, Window, begin, pass_over, read_window
 from ledger.events.transports.base import TransportAway
 
 LOOK_EVERY_S = 0.5
@@ -38,6 +38,9 @@ class Follower(Protocol):
 
     def take(self, window: Window) -> None:
         """Take a window's events and move its cursors, both or neither."""
+
+    def retell(self, event: Event) -> None:
+        """Hand it an event that became a dead letter, alone; raise what keeps it from being taken."""
 
     def take_parked(self, lanes: Collection[int]) -> int:
         """Try again what could not be taken earlier and is due; return how many events left."""

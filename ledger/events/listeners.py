@@ -108,6 +108,10 @@ class ListenerFollower(NamedTuple):
             keys = [row[0] for row in cursor.execute(_DUE, asked)]
         return sum(self._take_key(key) for key in keys)
 
+    def retell(self, event: Event) -> None:
+        """Hand an event to the listener that it could not take. Call inside a database transaction."""
+        self.call([event])
+
     def call(self, events: Sequence[Event]) -> None:
         """Hand events to the listener, but for those that it has had. Call inside a database transaction."""
         fresh = mark_processed(self.name, [str(event.id) for event in events]) if events else set()

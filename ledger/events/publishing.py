@@ -11,13 +11,18 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from config.runtime.errors import DomainError, Kind
 from ledger.events.dead_letters import record_dead_letters
 from ledger.events.envelopes import message_of
 from ledger.events.listeners import letter_of
-from ledger.events.stream import Window, advance
+from ledger.events.stream import Event, Window, advance
 from ledger.events.transports.base import Transport
 
-REFUSED = "message_refused"
+
+class MessageRefused(DomainError):
+    """The broker will never take this message."""
+
+    kind, code = Kind.TOO_LARGE, "message_refused"
 
 
 class TransportFollower(NamedTuple):
@@ -37,11 +42,23 @@ class TransportFollower(NamedTuple):
             TransportAway: nobody knows what has been published; the window will be again.
         """
         refused = self.transport.publish([message_of(event) for event in window.events]) if window.events else {}
-        letters = [letter_of(self.name, window.events[index], REFUSED, why, 1) for index, why in refused.items()]
+        letters = [
+            letter_of(self.name, window.events[index], MessageRefused.code, why, 1) for index, why in refused.items()
+        ]
         with transaction.atomic(durable=True):
             if letters:
                 record_dead_letters(letters)
             advance(self.name, window)
+
+    def retell(self, event: Event) -> None:
+        """Publish an event that the broker did not take, behind all that it has taken since.
+
+        Raises:
+            TransportAway: nobody knows whether it has been published.
+            MessageRefused: the broker does not take it now either.
+        """
+        for why in self.transport.publish([message_of(event)]).values():
+            raise MessageRefused(why)
 
     def take_parked(self, lanes: Collection[int]) -> int:  # noqa: ARG002  (as every follower)
         """Do nothing: a transport parks nothing."""

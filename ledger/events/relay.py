@@ -15,10 +15,13 @@ from django.utils.module_loading import import_string
 
 from config.runtime.database import release_connections
 from config.runtime.logging import get_logger
+from ledger.events.errors import EventGone
 from ledger.events.following import Follower, follow
 from ledger.events.listeners import ListenerFollower
+from ledger.events.models import DeadLetter
 from ledger.events.numbering import SIZE, number_events
 from ledger.events.publishing import TransportFollower
+from ledger.events.stream import load_event
 from ledger.events.transports.registry import open_transport
 
 # While events come the relay looks often, and not more often than that: a round has a price of its own.
@@ -68,3 +71,16 @@ def number(wakes: Sequence[threading.Event], stop: threading.Event) -> None:
         if count < SIZE:
             stop.wait(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+
+def retell(letter: DeadLetter) -> None:
+    """Hand an event that became a dead letter to its follower again, whatever has come after it.
+
+    Raises:
+        EventGone: the event, or the follower, is not there any more.
+    """
+    follower = next((one for one in followers() if one.name == letter.consumer), None)
+    event = load_event(int(letter.offset))
+    if follower is None or event is None:
+        raise EventGone
+    follower.retell(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
 from config.runtime.batching import MicroBatcher, NotBegun, OutcomeUnknown, QueueFull
@@ -50,6 +50,9 @@ class Submitted:
     def failure(self) -> DomainError | None:
         """Why it failed, if it did."""
         return failure_in(self.transaction)
+
+
+Result = Submitted | DomainError
 
 
 def failure_in(shape: TransactionShape) -> DomainError | None:
@@ -142,7 +145,7 @@ def settled_or_raised(outcome: Outcome) -> Submitted:
 
 def submit_transactions(
     *, client_id: int, submissions: Sequence[Submission], actor: str, request_id: str = "", now: datetime
-) -> list[Submitted | DomainError]:
+) -> list[Result]:
     """Post up to 1,000 transactions in one commit and return the outcome of each, in order.
 
     What would be raised for one is returned in its place; the others are posted.
@@ -150,20 +153,62 @@ def submit_transactions(
     Raises:
         PostingContended: other postings kept the round from finishing; nothing of it was stored.
     """
+    intents, results = _intents(client_id, submissions, actor=actor, request_id=request_id, now=now)
+    if intents:
+        results |= zip(intents, _settled(post(list(intents.values()))), strict=True)
+    return [results[index] for index in range(len(submissions))]
+
+
+def submit_with(
+    alongside: Callable[[Sequence[Result]], None],
+    *,
+    client_id: int,
+    submissions: Sequence[Submission],
+    traces: Sequence[str],
+    actor: str,
+    now: datetime,
+) -> None:
+    """Post transactions as `submit_transactions` does, and in their commit what `alongside` writes of the outcomes.
+
+    What it raises undoes the commit. `traces` are those of who asked for each. What is to be executed later is accepted
+    before, in a commit of its own.
+
+    Raises:
+        PostingContended: other postings kept the round from finishing; nothing of it was stored.
+        PostingRefused: the database refused the round, which is never cut; nothing of it was stored.
+    """
+    intents, results = _intents(client_id, submissions, actor=actor, request_id="", now=now)
+    traced = {index: replace(intent, trace=traces[index] or intent.trace) for index, intent in intents.items()}
+    later = {index: intent for index, intent in traced.items() if intent.execute_at is not None}
+    if later:
+        results |= zip(later, _settled(accept(list(later.values()))), strict=True)
+    due = {index: intent for index, intent in traced.items() if index not in later}
+
+    def write(outcomes: Sequence[Outcome]) -> None:
+        found = results | dict(zip(due, _settled(outcomes), strict=True))
+        alongside([found[index] for index in range(len(submissions))])
+
+    if due:
+        post(list(due.values()), alongside=write)
+        return
+    with transaction.atomic(durable=True):
+        write([])
+
+
+def _intents(
+    client_id: int, submissions: Sequence[Submission], *, actor: str, request_id: str, now: datetime
+) -> tuple[dict[int, Intent], dict[int, Result]]:
+    """Return the intents of submissions by their index, and in the places of the others what they are refused with."""
     assert len(submissions) <= ROUND_SIZE_MAX
     accounts = find_accounts(client_id, account_names(submissions))
-    results: list[Submitted | DomainError | None] = [None] * len(submissions)
-    intents: dict[int, Intent] = {}
+    intents, refusals = dict[int, Intent](), dict[int, Result]()
     for index, submission in enumerate(submissions):
         try:
             intents[index] = intent_of(client_id, submission, accounts, actor=actor, request_id=request_id, now=now)
         except DomainError as refusal:
-            results[index] = refusal
-    if intents:
-        log_start(intents.values())
-        for index, outcome in zip(intents, _settled(post(list(intents.values()))), strict=True):
-            results[index] = outcome
-    return [result for result in results if result is not None]
+            refusals[index] = refusal
+    log_start(intents.values())
+    return intents, refusals
 
 
 def log_start(intents: Iterable[Intent]) -> None:
@@ -181,14 +226,14 @@ def _step(intent: Intent) -> Step:
     )
 
 
-def _settled(outcomes: Sequence[Outcome]) -> list[Submitted | DomainError]:
+def _settled(outcomes: Sequence[Outcome]) -> list[Result]:
     """Turn outcomes into answers; what was posted before is read as it is now."""
     earlier: list[UUID] = [outcome.replay_of for outcome in outcomes if outcome.replay_of is not None]
     known = shown_transactions(earlier) if earlier else {}
     return [_settle(outcome, known) for outcome in outcomes]
 
 
-def _settle(outcome: Outcome, known: Mapping[UUID, TransactionShape]) -> Submitted | DomainError:
+def _settle(outcome: Outcome, known: Mapping[UUID, TransactionShape]) -> Result:
     if outcome.refusal is not None:
         return outcome.refusal
     if outcome.replay_of is not None:

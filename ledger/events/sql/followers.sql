@@ -23,7 +23,7 @@ CREATE TABLE events_parked (
 -- What has had its effect, written in the effect's own commit: nothing takes effect twice, however often it is told.
 -- `event_id` is our event's, or that of a message with its source.
 CREATE TABLE events_processed (
-    consumer     varchar(64)  NOT NULL,
+    consumer     varchar(128) NOT NULL,
     event_id     varchar(320) NOT NULL,
     processed_at timestamptz  NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (consumer, event_id)

@@ -1,0 +1,257 @@
+"""Messages from elsewhere: each has its effect once, or is a dead letter, and none holds up another's key."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import IntegrityError, OperationalError, transaction
+
+from config.runtime.errors import DomainError, Kind
+from ledger.events import consumer as kit
+from ledger.events.consumer import Binding, Consumer, Note
+from ledger.events.failures import ATTEMPTS_MAX
+from ledger.events.inbound import BODY_BYTES_MAX, Inbound
+from ledger.events.models import DeadLetter, OutboxEvent
+from ledger.events.transports.base import Received, TransportAway
+from ledger.models import Transaction
+from tests.ledger.consumed import Shelf, asked, consumer_of, message
+from tests.people import Tenant
+
+
+def letters(bank: Tenant) -> list[tuple[str, str, int]]:
+    rows = DeadLetter.objects.filter(client=bank.client).order_by("created_at")
+    return [(row.event_id, row.error_code, row.attempts) for row in rows]
+
+
+def bob_has(bank: Tenant) -> int:
+    return bank.posted(bank.account("users:bob:USD"))
+
+
+class Moody:
+    """A handler that fails for some ids, and remembers in which order it took the others."""
+
+    def __init__(self, **fails: Exception) -> None:
+        self.fails: dict[str, Exception] = fails
+        self.took: list[str] = []
+
+    def __call__(self, binding: Binding, events: Sequence[Inbound], note: Note) -> None:
+        with transaction.atomic(durable=True):
+            for event in events:
+                if event.id in self.fails:
+                    raise self.fails[event.id]
+            note({})
+        self.took += [event.id for event in events]
+
+
+class Busy(DomainError):
+    kind, code = Kind.BUSY, "busy_now"
+
+
+class Refused(DomainError):
+    kind, code = Kind.CONFLICT, "refused"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt is due at once."""
+    monkeypatch.setattr(kit, "backoff", lambda _: timedelta(0))
+
+
+def test_a_message_is_booked_once_under_the_key_of_its_source_and_id(people: Tenant) -> None:
+    shelf = Shelf([message(asked("1.00"), id="m-1"), message(asked("2.00"), id="m-2")])
+    assert consumer_of(people, shelf).consume(timeout_s=0) == 2
+    assert bob_has(people) == 300
+    keys = Transaction.objects.filter(client=people.client).values_list("idempotency_key", flat=True)
+    assert {"core:m-1", "core:m-2"} <= set(keys)
+    assert (len(shelf.done_with), shelf.laid, letters(people)) == (2, [], [])
+
+
+def test_a_message_that_is_delivered_again_has_no_second_effect(people: Tenant) -> None:
+    one = message(asked("1.00"), id="m-1")
+    shelf = Shelf([one, one._replace(offset="again")])
+    consumer = consumer_of(people, shelf)
+    consumer.consume(timeout_s=0)
+    (topic,) = consumer.bound
+    shelf.laid.append(one._replace(topic=topic, offset="and again"))
+    consumer.consume(timeout_s=0)
+    assert (bob_has(people), letters(people), len(shelf.done_with)) == (100, [], 3)
+
+
+def test_what_the_books_refuse_is_a_failed_transaction_and_a_dead_letter_at_the_first_attempt(people: Tenant) -> None:
+    shelf = Shelf([message(asked("11.00"), id="m-1", key="k"), message(asked("1.00"), id="m-2", key="k")])
+    consumer_of(people, shelf).consume(timeout_s=0)
+    row = Transaction.objects.get(client=people.client, idempotency_key="core:m-1")
+    assert (row.status, row.error_code, bob_has(people)) == ("failed", "insufficient_funds", 100)
+    assert letters(people) == [("m-1", "insufficient_funds", 1)]
+    letter = DeadLetter.objects.get(client=people.client)
+    assert (letter.partition, letter.key, letter.headers) == (3, "k", {"content-type": "application/cloudevents+json"})
+    assert json.loads(bytes(letter.body))["data"] == asked("11.00")
+    assert len(shelf.done_with) == 2
+
+
+MALFORMED: dict[str, tuple[Any, str]] = {
+    "no JSON": (b"\xff\xfe", "malformed_message"),
+    "not an object": (b"[]", "malformed_message"),
+    "no CloudEvent": (b'{"amount": "1.00"}', "malformed_message"),
+    "of another version": (message(asked(), specversion="0.3").value, "malformed_message"),
+    "without an id": (message(asked(), id=" ").value, "malformed_message"),
+    "an id too long": (message(asked(), id="x" * 181).value, "malformed_message"),
+    "no data": (b'{"specversion":"1.0","id":"a","source":"s","type":"t"}', "malformed_message"),
+    "too large": (b" " * (BODY_BYTES_MAX + 1), "message_too_large"),
+    "foreign data": (message({"order": 7}).value, "field_unknown"),
+    "an unknown field": (message(asked(colour="red")).value, "field_unknown"),
+    "an amount as a number": (message(asked() | {"amount": 1.0}).value, "field_type"),
+    "an unknown account": (message(asked(debit="mallory")).value, "account_unknown"),
+    "an unknown type": (message(asked() | {"type": "gift"}).value, "type_unknown"),
+    "a key twice": (message(0).value.replace(b'"data": 0', b'"data": {"type":"a","type":"b"}'), "json_duplicate_key"),
+    "a NUL": (message(asked(description="\0")).value, "json_nul"),
+}
+
+
+@pytest.mark.parametrize(("value", "code"), MALFORMED.values(), ids=MALFORMED)
+def test_a_bad_message_is_a_dead_letter_and_the_next_one_is_booked(people: Tenant, value: bytes, code: str) -> None:
+    bad = message(asked(), key="k")._replace(value=value)
+    shelf = Shelf([bad, message(asked("1.00"), key="k")])
+    consumer = consumer_of(people, shelf)
+    consumer.consume(timeout_s=0)
+    consumer.consume(timeout_s=0)
+    assert [found for _, found, _ in letters(people)] == [code]
+    assert bytes(DeadLetter.objects.get(client=people.client).body) == value
+    assert (bob_has(people), len(shelf.done_with)) == (100, 2)
+
+
+def test_a_message_in_binary_mode_is_read_by_its_headers(people: Tenant) -> None:
+    names = {"specversion": "1.0", "id": "b-1", "source": "/bank", "type": "t", "traceparent": "00-" + "1" * 51}
+    kafka = {"content-type": "application/json"} | {f"ce_{name}": value for name, value in names.items()}
+    amqp = {f"cloudEvents:{name}": value for name, value in (names | {"id": "b-2"}).items()}
+    shelf = Shelf(
+        [message(0)._replace(value=json.dumps(asked("1.00")).encode(), headers=headers) for headers in (kafka, amqp)]
+    )
+    consumer_of(people, shelf).consume(timeout_s=0)
+    assert bob_has(people) == 200
+    keys = Transaction.objects.filter(client=people.client).values_list("idempotency_key", flat=True)
+    assert {"core:b-1", "core:b-2"} <= set(keys)
+
+
+def test_the_trace_of_a_message_is_that_of_its_event(people: Tenant) -> None:
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    consumer_of(people, Shelf([message(asked("1.00"), traceparent=trace)])).consume(timeout_s=0)
+    told = OutboxEvent.objects.filter(client_id=people.client.pk, type="transaction.completed").order_by("-id")[0]
+    assert told.trace == trace
+
+
+def test_our_own_messages_are_passed_over(people: Tenant) -> None:
+    shelf = Shelf([message(asked("1.00"), source=f"/countinghouse/clients/{people.client.public_id}")])
+    consumer_of(people, shelf).consume(timeout_s=0)
+    assert (bob_has(people), letters(people), len(shelf.done_with)) == (0, [], 1)
+
+
+def test_one_that_may_pass_is_tried_five_times_while_others_go_on(people: Tenant, impatient: None) -> None:
+    moody = Moody(bad=Busy())
+    shelf = Shelf([message(0, id="bad", key="k"), message(0, id="behind", key="k"), message(0, id="other", key="o")])
+    consumer = consumer_of(people, shelf, moody)
+    consumer.consume(timeout_s=0)
+    assert moody.took == ["other"]
+    for _ in range(ATTEMPTS_MAX - 2):
+        consumer.consume(timeout_s=0)
+    assert (moody.took, letters(people)) == (["other"], [])
+    consumer.consume(timeout_s=0)
+    assert letters(people) == [("bad", "busy_now", ATTEMPTS_MAX)]
+    consumer.consume(timeout_s=0)
+    assert (moody.took, len(shelf.done_with)) == (["other", "behind"], 3)
+
+
+def test_one_that_has_passed_lets_go_what_waits_behind_it_in_order(people: Tenant, impatient: None) -> None:
+    moody = Moody(bad=Busy())
+    shelf = Shelf([message(0, id=name, key="k") for name in ("bad", "second", "third")])
+    consumer = consumer_of(people, shelf, moody)
+    consumer.consume(timeout_s=0)
+    moody.fails.clear()
+    consumer.consume(timeout_s=0)
+    consumer.consume(timeout_s=0)
+    assert (moody.took, letters(people)) == (["bad", "second", "third"], [])
+
+
+def test_before_its_time_nothing_is_tried_again(people: Tenant) -> None:
+    moody = Moody(bad=Busy())
+    shelf = Shelf([message(0, id="bad")])
+    consumer = consumer_of(people, shelf, moody)
+    consumer.consume(timeout_s=0)
+    moody.fails.clear()
+    consumer.consume(timeout_s=0)
+    assert (moody.took, shelf.done_with) == ([], [])
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+FINAL = {
+    "a contradiction": (caused(IntegrityError(), psycopg.errors.UniqueViolation()), "sqlstate_23505"),
+    "a refusal": (Refused(), "refused"),
+}
+
+
+@pytest.mark.parametrize(("error", "code"), FINAL.values(), ids=FINAL)
+def test_what_no_attempt_mends_is_a_dead_letter_at_once(people: Tenant, error: Exception, code: str) -> None:
+    shelf = Shelf([message(0, id="bad")])
+    consumer_of(people, shelf, Moody(bad=error)).consume(timeout_s=0)
+    assert letters(people) == [("bad", code, 1)]
+
+
+def test_while_the_database_is_away_no_attempt_counts_and_nothing_is_lost(people: Tenant) -> None:
+    away = caused(OperationalError("gone"), psycopg.OperationalError("gone"))
+    moody = Moody(one=away)
+    shelf = Shelf([message(0, id="one"), message(0, id="two")])
+    consumer = consumer_of(people, shelf, moody)
+    for _ in range(ATTEMPTS_MAX + 1):
+        with pytest.raises(OperationalError):
+            consumer.consume(timeout_s=0)
+    moody.fails.clear()
+    consumer.consume(timeout_s=0)
+    assert (moody.took, letters(people)) == (["one", "two"], [])
+
+
+def test_a_broker_that_is_away_is_asked_again(people: Tenant) -> None:
+    shelf = Shelf([message(asked("1.00"))], is_away=True)
+    consumer = consumer_of(people, shelf)
+    with pytest.raises(TransportAway):
+        consumer.consume(timeout_s=0)
+    shelf.is_away = False
+    stop = threading.Event()
+    thread = threading.Thread(target=consumer.run, args=(stop,))
+    thread.start()
+    for _ in range(100):
+        if shelf.done_with:
+            break
+        stop.wait(0.05)
+    stop.set()
+    thread.join(5)
+    assert bob_has(people) == 100
+
+
+def test_killed_between_the_effect_and_the_brokers_knowing_it_has_no_second_effect(people: Tenant) -> None:
+    shelf = Shelf([message(asked("1.00")), message(asked("99.00"))])
+    consumer = consumer_of(people, shelf)
+
+    class Killed(Exception):
+        pass
+
+    def killed(_: Sequence[Received]) -> None:
+        raise Killed
+
+    shelf.done = killed  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        consumer.consume(timeout_s=0)
+    del shelf.done  # type: ignore[attr-defined]
+    shelf.restart()
+    again = Consumer(shelf, consumer.bound)
+    again.consume(timeout_s=0)
+    assert (bob_has(people), len(letters(people)), len(shelf.done_with)) == (100, 1, 2)
