@@ -102,6 +102,19 @@ class AcceptedShape(TransactionShape, frozen=True, kw_only=True):
     processing_time_ms: float
 
 
+class SyncShape(Struct, frozen=True, kw_only=True):
+    """Transactions that have come since a cursor and those that have changed since, each once and as it is now.
+
+    One stands in both answers when it came with the first and changed before the second. `has_more` tells whether to go
+    on at once; `next_cursor` is always there, to go on with later.
+    """
+
+    added: list[TransactionShape]
+    modified: list[TransactionShape]
+    next_cursor: str
+    has_more: bool
+
+
 class LineShape(Struct, frozen=True, kw_only=True):
     """One line of a journal inside an event: `balance_after` is posted, on the account's normal side."""
 

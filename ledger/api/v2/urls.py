@@ -12,12 +12,14 @@ from ledger.api.v2.events import EventViewSet
 from ledger.api.v2.moves import MoveViewSet
 from ledger.api.v2.reconciliations import ReconciliationViewSet
 from ledger.api.v2.statuses import ReceiptViewSet, StatusViewSet
+from ledger.api.v2.transaction_sync import TransactionSyncViewSet
 from ledger.api.v2.transactions import TransactionViewSet
 from ledger.api.v2.trial_balance import TrialBalanceViewSet
 
 urlpatterns = [
     path("transactions", TransactionViewSet.as_view({"get": "list", "post": "create"}), name="transactions"),
     path("transactions/batch", BatchViewSet.as_view({"post": "create"}), name="transaction-batch"),
+    path("transactions/sync", TransactionSyncViewSet.as_view({"get": "list"}), name="transaction-sync"),
     path("transactions/<uuid:pk>", TransactionViewSet.as_view({"get": "retrieve"}), name="transaction"),
     path("transactions/<uuid:pk>/history", TransactionViewSet.as_view({"get": "history"}), name="transaction-history"),
     path("transactions/<uuid:pk>/retry", TransactionViewSet.as_view({"post": "retry"}), name="transaction-retry"),
