@@ -20,6 +20,7 @@ from benchmarks import (
     moves,
     posting,
     reads,
+    relay,
     storm,
     validation,
 )
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Table]]] = {
     "batch": batch.run,
     "statement": account_statements.run,
     "generator": validation.run,
+    "relay": relay.run,
     "reads": reads.run,
     "storm": storm.run,
 }

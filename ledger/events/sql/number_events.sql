@@ -4,7 +4,7 @@ WITH fresh AS MATERIALIZED (
     SELECT o.id, o.occurred_at, o.client_id, o.type, o.key
     FROM events_outboxevent o
     WHERE o.id > %(low_id)s
-        AND NOT EXISTS (SELECT FROM events_position p WHERE p.outbox_id = o.id)
+        AND NOT EXISTS (SELECT FROM events_position p WHERE p.outbox_id = o.id AND p.outbox_id > %(low_id)s)
     ORDER BY o.id
     LIMIT %(size)s
 ),
