@@ -29,6 +29,7 @@ TIMEOUT_S = 0.1
 OPEN_S = 1.0
 CONNECTIONS_MAX = 100
 HEALTH_CHECK_S = 30
+HEARD_S = 1.0
 
 T = TypeVar("T")
 
@@ -125,6 +126,24 @@ def _connect(url: str) -> GuardedRedis:
         f"redis {name}", failures=_SILENT, spared=_REFUSING, failures_min=1, failure_ratio=0.0, open_s=OPEN_S
     )
     return GuardedRedis(pool, breaker)
+
+
+def listen(url: str, channel: str, heard: Callable[[], None], stop: threading.Event) -> None:
+    """Call `heard` for each message of a channel until `stop`; nothing is heard while Redis is away."""
+    while not stop.is_set():
+        client = Redis.from_url(
+            url, protocol=2, driver_info=None, socket_timeout=HEARD_S, socket_connect_timeout=TIMEOUT_S
+        )
+        try:
+            with client.pubsub(ignore_subscribe_messages=True) as messages:  # type: ignore[no-untyped-call]  # redis-py's
+                messages.subscribe(channel)
+                while not stop.is_set():
+                    if messages.get_message(timeout=HEARD_S / 2) is not None:
+                        heard()
+        except _SILENT:
+            stop.wait(OPEN_S)
+        finally:
+            client.close()
 
 
 class _ConnectedClient(DefaultClient):

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
+from django.db import transaction
 
 from config.runtime.arrays import numbers, texts, uuids
 from config.runtime.ids import uuid7s
+from ledger.events.wake import wake_relay
 
 INSERT = """
 INSERT INTO events_outboxevent (event_id, client_id, type, key, data, trace)
@@ -35,7 +37,7 @@ class Happened(NamedTuple):
 
 
 def record_events(cursor: psycopg.Cursor[Any], events: Sequence[Happened]) -> None:
-    """Write outbox rows through `cursor`, in the order given."""
+    """Write outbox rows through `cursor`, in the order given; the relay hears of them after the commit."""
     if events:
         client_ids, types, keys, data, traces = zip(*events, strict=True)
         cursor.execute(
@@ -49,3 +51,4 @@ def record_events(cursor: psycopg.Cursor[Any], events: Sequence[Happened]) -> No
                 "trace": texts(traces),
             },
         )
+        transaction.on_commit(wake_relay)

@@ -23,8 +23,11 @@ from ledger.events.numbering import SIZE, number_events
 from ledger.events.publishing import TransportFollower
 from ledger.events.stream import load_event
 from ledger.events.transports.registry import open_transport
+from ledger.events.wake import hear
 
-# While events come the relay looks often, and not more often than that: a round has a price of its own.
+# A round has a price of its own: not more often than that, however much happens; and by itself, since what wakes it may
+# be lost, as often as this.
+PAUSE_S_MIN = 0.02
 PAUSE_S, PAUSE_S_MAX = 0.05, 0.25
 AWAY_S = 1.0
 
@@ -44,19 +47,21 @@ def followers() -> list[Follower]:
 
 
 def relay_works(who: Sequence[Follower]) -> dict[str, Work]:
-    """Return what a relay does, each a thread's work: the numbering, and each follower's following."""
-    wakes = {follower.name: threading.Event() for follower in who}
+    """Return what a relay does, each a thread's work: it hears, numbers, and each follower follows."""
+    happened, wakes = threading.Event(), {follower.name: threading.Event() for follower in who}
     return {
-        "relay": partial(number, list(wakes.values())),
+        "wake": partial(hear, happened.set),
+        "relay": partial(number, happened, list(wakes.values())),
         **{follower.name: partial(follow, follower, wakes[follower.name]) for follower in who},
     }
 
 
-def number(wakes: Sequence[threading.Event], stop: threading.Event) -> None:
-    """Number events until `stop` and wake who follows them; survive the database being away."""
+def number(happened: threading.Event, wakes: Sequence[threading.Event], stop: threading.Event) -> None:
+    """Number events until `stop`, soon after they have `happened`, and wake who follows; survive an absent database."""
     log.info("relay.ready")
     pause_s = PAUSE_S
     while not stop.is_set():
+        happened.clear()
         try:
             count = number_events()
         except DatabaseError as error:
@@ -64,13 +69,15 @@ def number(wakes: Sequence[threading.Event], stop: threading.Event) -> None:
             count, pause_s = 0, AWAY_S
         finally:
             release_connections()
+        for wake in wakes if count else ():
+            wake.set()
+        if count == SIZE:
+            continue
         if count:
             pause_s = PAUSE_S
-            for wake in wakes:
-                wake.set()
-        if count < SIZE:
-            stop.wait(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+        stop.wait(PAUSE_S_MIN)
+        happened.wait(pause_s)
+        pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
 
 def retell(letter: DeadLetter) -> None:

@@ -244,13 +244,13 @@ def test_killed_between_the_effect_and_the_brokers_knowing_it_has_no_second_effe
     class Killed(Exception):
         pass
 
-    def killed(_: Sequence[Received]) -> None:
-        raise Killed
+    class Dying(Shelf):
+        def done(self, received: Sequence[Received]) -> None:
+            raise Killed
 
-    shelf.done = killed  # type: ignore[method-assign]
+    consumer.source = Dying(shelf.laid)
     with pytest.raises(Killed):
         consumer.consume(timeout_s=0)
-    del shelf.done  # type: ignore[attr-defined]
     shelf.restart()
     again = Consumer(shelf, consumer.bound)
     again.consume(timeout_s=0)

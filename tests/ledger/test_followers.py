@@ -10,8 +10,9 @@ import pytest
 from django.db import OperationalError
 
 from config.runtime.clock import now
+from ledger.events.failures import ATTEMPTS_MAX
 from ledger.events.lanes import Lanes
-from ledger.events.listeners import ATTEMPTS_MAX, PARKED_MAX
+from ledger.events.listeners import PARKED_MAX
 from ledger.events.models import DeadLetter, EventPosition
 from ledger.events.publishing import TransportFollower
 from ledger.events.stream import LANES, WINDOW_SIZE, LaneLost, begin, pass_over, read_window
