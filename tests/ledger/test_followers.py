@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from django.db import OperationalError
 
+from config.localstack.processes import wait_until
 from config.runtime.clock import now
 from ledger.events.failures import ATTEMPTS_MAX
 from ledger.events.lanes import Lanes
@@ -188,9 +189,15 @@ def test_three_relays_share_the_lanes_and_take_what_a_dead_one_leaves(db) -> Non
     assert sorted(len(relay.owned) for relay in relays) == [4, 6, 6]
     assert sorted(lane for relay in relays for lane in relay.owned) == list(ALL)
     relays.pop(0).close()
-    for relay in relays:
-        relay.look()
-    assert sorted(lane for relay in relays for lane in relay.owned) == list(ALL)
+
+    def is_shared_out() -> bool:
+        for relay in relays:
+            relay.look()
+        return sorted(lane for relay in relays for lane in relay.owned) == list(ALL)
+
+    # The server ends the session a moment after it was told so.
+    assert wait_until(is_shared_out, timeout_s=5)
+    assert [len(relay.owned) for relay in relays] == [8, 8]
     for relay in relays:
         relay.close()
 

@@ -31,8 +31,9 @@ LOCKED = "SELECT pg_current_xact_id(), pg_advisory_xact_lock(hashtextextended(%s
 
 
 @pytest.fixture(autouse=True)
-def rest(db) -> None:
-    """All that earlier tests recorded has its position."""
+def rest(db, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that earlier tests recorded has its position; Django knows nothing of the sessions that record here."""
+    monkeypatch.setattr(transaction, "on_commit", lambda _: None)
     at_rest()
 
 
