@@ -116,8 +116,8 @@ class Logged(Process):
     ARGUMENTS: ClassVar[str]
     READY: ClassVar[str]
 
-    def __init__(self, log: Path) -> None:
-        super().__init__(self.ARGUMENTS, log=log, environment={"LOG_LEVEL": "INFO"})
+    def __init__(self, log: Path, **environment: str) -> None:
+        super().__init__(self.ARGUMENTS, log=log, environment={"LOG_LEVEL": "INFO"} | environment)
 
     def is_ready(self) -> bool:
         return self.READY in self.said()
@@ -135,6 +135,12 @@ class Schedule(Logged):
     """The schedule, which is ready when it leads."""
 
     ARGUMENTS, READY = "manage.py run_schedule", "schedule.leader"
+
+
+class Relay(Logged):
+    """The relay, without the schedule."""
+
+    ARGUMENTS, READY = "manage.py relay_events --without-schedule", "relay.ready"
 
 
 @contextmanager
