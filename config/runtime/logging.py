@@ -32,6 +32,8 @@ def configure(config: Mapping[str, Any]) -> None:
     root.handlers[:] = [_StandardHandler()]
     # The debug lines of libraries carry arguments and payloads: they stay unsaid.
     root.setLevel(max(level, logging.INFO))
+    # It tells every step of a connection, and each failure several times; whoever asked for one hears of it anyway.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     for name in ("django", "django.server"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

@@ -1,0 +1,121 @@
+"""Publish to Kafka by a producer that neither doubles, drops nor overtakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ledger.events.transports.base import Message, TransportAway
+from ledger.events.transports.deadline import DELIVERY_S, Deadline
+from ledger.events.transports.halving import BatchRefused, deliver_by_halves
+from ledger.events.transports.kafka.cluster import Cluster
+
+REFUSALS = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD}
+PURGED_S = 1.0
+
+
+class KafkaTransport:
+    """Publishes to a cluster; a key decides the partition as it does for clients in Java.
+
+    A partition takes messages in their order or none: no message runs out of time by itself, and one that fails stops
+    the producer (the gapless guarantee, without which those behind it were delivered). A producer that was stopped, or
+    whose broker was silent past the deadline, is thrown away with all that it holds.
+    """
+
+    name = "kafka"
+
+    def __init__(self, cluster: Cluster, *, deadline_s: float = DELIVERY_S) -> None:
+        self._cluster, self._deadline_s = cluster, deadline_s
+        self._producer: Producer | None = None
+        self._topics: set[str] = set()
+        self._trouble = ""
+
+    def publish(self, messages: Sequence[Message]) -> dict[int, str]:
+        """Deliver a batch of at most 100,000 messages; see Transport."""
+        return deliver_by_halves(messages, self._deliver)
+
+    def close(self) -> None:
+        """Throw the producer away; nothing that it holds is confirmed to anybody."""
+        if self._producer is not None:
+            self._producer.purge()
+        self._producer = None
+        self._topics.clear()
+
+    def _deliver(self, messages: Sequence[Message]) -> None:
+        deadline = Deadline(self._deadline_s)
+        failures: list[KafkaError] = []
+        self._trouble = "it is silent"
+        try:
+            self._ensure_topics({message.topic for message in messages}, deadline)
+            producer = self._producer = self._producer or self._open()
+            for message in messages:
+                _produce(producer, message, failures)
+            waiting = _flush(producer, deadline)
+        except KafkaException as error:
+            self.close()
+            raise TransportAway(f"Kafka does not serve us: {error.args[0].str()}") from error
+        except BaseException:
+            self.close()
+            raise
+        if waiting or failures:
+            self.close()
+            raise self._failure(waiting, failures)
+
+    def _ensure_topics(self, topics: set[str], deadline: Deadline) -> None:
+        if topics <= self._topics:
+            return
+        self._cluster.ensure_topics(topics, timeout_s=deadline.left_s())
+        self._topics |= topics
+
+    def _open(self) -> Producer:
+        return self._cluster.producer(
+            on_error=self._note_trouble,
+            enable_idempotence=True,
+            enable_gapless_guarantee=True,
+            acks="all",
+            message_timeout_ms=0,  # ours is the deadline: theirs would leave a gap
+            compression_type="lz4",
+            partitioner="murmur2_random",
+            delivery_report_only_error=True,
+        )
+
+    def _note_trouble(self, error: KafkaError) -> None:
+        self._trouble = error.str()
+
+    def _failure(self, waiting: int, failures: Sequence[KafkaError]) -> BatchRefused | TransportAway:
+        reason = next((error.str() for error in failures if error.code() in REFUSALS), None)
+        if reason is not None:
+            return BatchRefused(reason)
+        if waiting:
+            return TransportAway(f"Kafka has not confirmed all within {self._deadline_s:g} s: {self._trouble}")
+        return TransportAway(f"Kafka has not taken the messages: {failures[0].str()}")
+
+
+def _produce(producer: Producer, message: Message, failures: list[KafkaError]) -> None:
+    def note(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            failures.append(error)
+
+    try:
+        producer.produce(
+            message.topic,
+            message.value,
+            message.key,
+            on_delivery=note,
+            headers=dict(message.headers),
+        )
+    except KafkaException as error:
+        if error.args[0].code() not in REFUSALS:
+            raise
+        raise BatchRefused(error.args[0].str()) from error
+
+
+def _flush(producer: Producer, deadline: Deadline) -> int:
+    """Wait until all is delivered or has failed; return how many are neither."""
+    try:
+        return producer.flush(deadline.left_s())
+    except (KafkaException, SystemError):
+        # The producer has stopped, which comes as an exception through whatever it was about to report; the reports
+        # themselves come behind it.
+        return producer.flush(PURGED_S)
