@@ -1,0 +1,120 @@
+"""Kafka itself, one node that is broker and controller, from the jars that Maven fetches once for a checkout."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from config.localstack.locks import FileLock
+from config.localstack.ports import HOST, free_port
+from config.localstack.stack import ROOT
+from tests.brokers.needs import give_up
+from tests.brokers.server import Server
+
+JARS = Path(__file__).with_name("kafka.xml")
+FETCH_S = 300
+CONFIGURATION = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+"""
+# A quick start counts for more than speed that comes after a while.
+JAVA = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+
+
+class Kafka(Server):
+    """One node, which makes no topic unasked."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.bootstrap = f"{HOST}:{self.port}"
+        self.url = f"kafka://{self.bootstrap}"
+        self._java, self._jars = find_kafka()
+        self._properties = directory / "server.properties"
+        self._data = directory / "data"
+        self._properties.write_text(
+            CONFIGURATION.format(
+                host=HOST,
+                port=self.port,
+                controller=free_port(0),
+                data=self._data,
+            )
+        )
+
+    def start(self) -> None:
+        if not self._data.exists():
+            name = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            format_data = ["format", "--standalone", "-t", name, "-c", str(self._properties)]
+            subprocess.run(self._java_call("kafka.tools.StorageTool", *format_data), check=True, capture_output=True)
+        self._run("kafka", self._java_call("kafka.Kafka", str(self._properties)), dict(os.environ))
+        self._wait()
+
+    def serves(self) -> bool:
+        if not super().serves():
+            return False
+        try:
+            AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=2)
+        except KafkaException:
+            return False
+        return True
+
+    def _java_call(self, *arguments: str) -> list[str | Path]:
+        return [self._java, *JAVA, "-cp", f"{self._jars}/*", *arguments]
+
+
+def find_kafka() -> tuple[str, Path]:
+    """Return the path of Java and the directory of Kafka's jars; a test ends here where they cannot be had."""
+    java = shutil.which("java")
+    if java is None:
+        give_up("Kafka needs Java 17 (Debian and Ubuntu: apt install openjdk-17-jre-headless maven)")
+    jars = ROOT / ".local" / f"kafka-{hashlib.sha256(JARS.read_bytes()).hexdigest()[:12]}"
+    lock = FileLock(jars.with_suffix(".lock"))
+    lock.acquire(wait=True)
+    try:
+        if not jars.exists():
+            _fetch(jars)
+    finally:
+        lock.close()
+    return java, jars
+
+
+def _fetch(jars: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        give_up("Kafka is fetched by Maven (Debian and Ubuntu: apt install maven)")
+    half = jars.with_suffix(".half")
+    copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={half}"]
+    done = subprocess.run(
+        [maven, "-B", "-q", "-f", JARS, *copy], capture_output=True, text=True, timeout=FETCH_S, check=False
+    )
+    if done.returncode:
+        shutil.rmtree(half, ignore_errors=True)
+        give_up(f"Maven cannot fetch Kafka:\n{done.stdout[-2000:]}{done.stderr[-1000:]}")
+    half.rename(jars)
+
+
+if __name__ == "__main__":
+    find_kafka()
