@@ -116,6 +116,29 @@ def _postgres(raw: str) -> str:
 
 
 _redis = _url("redis", "rediss", "unix")
+_jobs = _url("redis", "rediss", "unix", "amqp", "amqps")
+_event_broker = _url("amqp", "amqps", "redis", "rediss", "null")
+# A comma stands between URLs, and between the hosts of one.
+_NEXT_URL = re.compile(r",\s*(?=[a-z]+://|null:(?:,|\s|$))")
+
+
+def _event_brokers(raw: str) -> tuple[str, ...]:
+    urls = tuple(_NEXT_URL.split(raw.strip())) if raw.strip() else ()
+    for url in urls:
+        _kafka(url) if url.startswith("kafka:") else _event_broker(url)
+    kinds = [urlsplit(url).scheme.replace("amqps", "amqp").replace("rediss", "redis") for url in urls]
+    if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
+        raise ValueError(f"names two brokers of one kind: {', '.join(twice)}")
+    return urls
+
+
+def _kafka(url: str) -> None:
+    for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
+        _url("kafka")(f"kafka://{host}")
+        if not urlsplit(f"kafka://{host}").hostname:
+            raise ValueError("names no host: write kafka://host:9092")
+
+
 _REQUIRED = object()
 
 
@@ -155,7 +178,15 @@ class Environment:
     )
 
     redis_url: str = _variable(_redis, doc="cache; in production a server of its own, allkeys-lru")
-    dramatiq_broker_url: str = _variable(_redis, default="", doc="jobs; a server that never evicts; empty: REDIS_URL")
+    dramatiq_broker_url: str = _variable(
+        _jobs, default="", doc="jobs; a Redis that never evicts, or RabbitMQ (amqp://…); empty: REDIS_URL"
+    )
+    events_url: tuple[str, ...] = _variable(
+        _event_brokers,
+        default="",
+        doc="where events are published: kafka://host:9092,host:9092 and amqp://… and redis://…, one of each at most,"
+        " with commas between; empty: nowhere (docs/how-to/brokers.md)",
+    )
 
     receipt_batch_size: int = _variable(
         _whole(1, 1000), default="50", doc="requests of a process that share one commit"

@@ -122,6 +122,7 @@ CACHES = {
 }
 REDIS_URL = ENV.redis_url
 DRAMATIQ_BROKER_URL = ENV.dramatiq_broker_url or ENV.redis_url
+EVENTS_URLS = ENV.events_url
 
 EVENTS_KEEP_DAYS = ENV.events_keep_days
 LISTENERS = subscriptions.LISTENERS

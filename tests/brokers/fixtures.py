@@ -10,7 +10,6 @@ from tests.brokers.kafka import Kafka
 from tests.brokers.mock_cluster import MockCluster
 from tests.brokers.rabbitmq import RabbitMQ
 
-
 PARTITIONS = 12
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config.env import Environment, django_database, read_environment
+from ledger.events.transports.registry import MODULES, open_transport
 
 ENOUGH = {"SECRET_KEY": "s" * 50, "DATABASE_URL": "postgresql://app:pw@db/books", "REDIS_URL": "redis://r/0"}
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -62,6 +64,12 @@ def test_every_bad_variable_is_reported_at_once() -> None:
         ("DIRECT_DATABASE_URL", "postgresql://app:secret@/?port=6432", "no host"),
         ("REDIS_URL", "redis://:secret@cache:99999/0", "port"),
         ("REDIS_URL", "redis://:secret@cache:-1/0", "port"),
+        ("DRAMATIQ_BROKER_URL", "amqp://jobs:secret@jobs:99999/", "port"),
+        ("EVENTS_URL", "kafka://events:secret@a:9092,b:99999", "port"),
+        ("EVENTS_URL", "kafka://events:secret@:9092", "no host"),
+        ("EVENTS_URL", "kafka://a:9092?sasl.password=secret,kafka://b:9092", "two brokers of one kind: kafka"),
+        ("EVENTS_URL", "redis://:secret@a/0,rediss://:secret@b/0", "two brokers of one kind: redis"),
+        ("EVENTS_URL", "nats://events:secret@a", "not a URL"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://traces:70000", "port"),
     ],
 )
@@ -73,6 +81,27 @@ def test_a_url_that_leads_nowhere_is_refused_and_its_password_stays_unsaid(name:
     assert line.split()[0] == name
     assert why in line
     assert "sec" not in line
+
+
+def test_brokers_of_events_are_told_apart_by_the_commas_before_their_schemes() -> None:
+    kafka = "kafka://events:se,cret@a:9092,b:9092,null:9092?security.protocol=SASL_SSL&ssl.ca.location=/ca.pem"
+    asked = f"{kafka}, amqp://u:p@r/%2F,redis://s/0,null:"
+
+    assert read_environment(ENOUGH | {"EVENTS_URL": asked}).events_url == (
+        kafka,
+        "amqp://u:p@r/%2F",
+        "redis://s/0",
+        "null:",
+    )
+    assert read_environment(ENOUGH | {"EVENTS_URL": " "}).events_url == ()
+
+
+@pytest.mark.parametrize("url", ["kafka://a:1,b:2", "amqp://a", "amqps://a", "redis://a", "rediss://a", "null:"])
+def test_every_broker_that_is_allowed_is_one_that_we_know(url: str) -> None:
+    (allowed,) = read_environment(ENOUGH | {"EVENTS_URL": url}).events_url
+
+    open_transport(allowed).close()
+    assert urlsplit(url).scheme in MODULES
 
 
 @pytest.mark.parametrize(

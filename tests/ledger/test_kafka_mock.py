@@ -11,8 +11,8 @@ from ledger.events.transports.base import TransportAway
 from ledger.events.transports.kafka.cluster import Cluster
 from ledger.events.transports.kafka.progress import Progress
 from ledger.events.transports.kafka.transport import KafkaTransport
-from tests.brokers.mock_cluster import MockCluster
 from tests.brokers.fixtures import PARTITIONS
+from tests.brokers.mock_cluster import MockCluster
 from tests.brokers.traffic import batch, by_key, firsts
 
 DEADLINE_S = 2.0
