@@ -1,4 +1,4 @@
-"""The queue's broker: Dramatiq on a Redis that never evicts. Workers run as `python -m config.worker`.
+"""The queue's broker: Dramatiq on a Redis that never evicts, or on RabbitMQ. Workers run as `python -m config.worker`.
 
 Messages are pokes: work lives in tables, and the schedule pokes again for what is due. So a message may be lost, come
 twice or be dropped when it is old, and retries are few.
@@ -27,6 +27,7 @@ from redis.retry import Retry
 from config.runtime import stopping
 from config.runtime.breaker import Breaker, BreakerOpen
 from config.runtime.garbage import settle
+from config.runtime.logging import get_logger
 from config.runtime.messages import MessageRecord
 from config.shutdown import close_process
 
@@ -39,6 +40,9 @@ MESSAGE_AGE_MAX_MS = 3_600_000
 MESSAGE_TIME_MAX_MS = 120_000
 RETRIES_MAX = 3
 RETRY_FROM_MS, RETRY_TO_MS = 1_000, 60_000
+
+
+log = get_logger()
 
 
 class JobsClient(redis.Redis):
@@ -119,9 +123,11 @@ class Life(Middleware):
         signal.signal(signal.SIGTERM, stop_once)
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002  (Dramatiq's hook)
-        """Begin anew."""
+        """Begin anew, and say what endangers the messages."""
         stopping.forget()
         settle()
+        for found in check_eviction():
+            log.warning("jobs.unsafe", reason=found.msg)
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002  (Dramatiq's hook)
         """Say it."""
@@ -144,8 +150,20 @@ def middleware() -> list[Middleware]:
     ]
 
 
+def open_broker(url: str) -> Broker:
+    """Return the broker that the scheme of `url` asks for."""
+    if url.startswith("amqp"):
+        # Late: pika is of no use to who has Redis.
+        from config.rabbitmq_jobs import RabbitJobsBroker
+
+        return RabbitJobsBroker(url, middleware=middleware(), open_s=ENQUEUE_OPEN_S)
+    return JobsBroker(url)
+
+
 def check_eviction(**_: Any) -> list[checks.CheckMessage]:
     """Warn when the broker's server may throw messages away; say nothing when it cannot be asked."""
+    if settings.DRAMATIQ_BROKER_URL.startswith("amqp"):
+        return []
     try:
         policy = JobsClient.at(settings.DRAMATIQ_BROKER_URL).info("memory").get("maxmemory_policy", "noeviction")
     except redis.RedisError:
@@ -163,7 +181,7 @@ def check_eviction(**_: Any) -> list[checks.CheckMessage]:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Before the setup, which imports actors by way of the back office: they belong to the broker that is set then.
-broker = JobsBroker(settings.DRAMATIQ_BROKER_URL)
+broker = open_broker(settings.DRAMATIQ_BROKER_URL)
 dramatiq.set_broker(broker)
 if not (apps.ready or apps.loading):
     django.setup()  # a worker begins here; everybody else comes here from django.setup()

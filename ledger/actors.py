@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import dramatiq
 from django.conf import settings
+from dramatiq.errors import BrokerConnectionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from config.runtime import stopping
@@ -142,7 +143,7 @@ def _poke_batches() -> bool:
 def _sent(actor: dramatiq.Actor[..., None], *arguments: int) -> bool:
     try:
         actor.send(*arguments)
-    except RedisConnectionError as error:
+    except (RedisConnectionError, BrokerConnectionError) as error:
         log.warning("posting.not_poked", actor=actor.actor_name, error=str(error))  # the schedule looks every second
         return False
     return True

@@ -247,6 +247,19 @@ def test_a_broker_that_evicts_is_warned_about(frail, settings):
     assert run_checks(tags=["jobs"]) == []
 
 
+def test_a_worker_says_at_its_start_that_its_broker_evicts(frail, settings, capfd):
+    server, broker = frail
+    settings.DRAMATIQ_BROKER_URL = server.url
+    broker.client.config_set("maxmemory-policy", "allkeys-lru")
+
+    broker.emit_before("worker_boot", dramatiq.Worker(broker))
+
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["reason"] for line in lines if line["event"] == "jobs.unsafe"] == [
+        "Jobs live on a Redis that evicts (maxmemory-policy allkeys-lru): messages can vanish."
+    ]
+
+
 def test_a_broker_that_is_away_or_silent_stops_no_start(settings):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

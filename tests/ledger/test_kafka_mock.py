@@ -35,7 +35,10 @@ def stored(cluster: MockCluster) -> dict[str, list[int]]:
     numbers: dict[str, list[int]] = {}
     while found := consumer.consume(1000, 1):
         for message in found:
-            numbers.setdefault(message.key().decode(), []).append(int(message.value().split(b":")[0]))
+            key, value = message.key(), message.value()
+            assert key
+            assert value
+            numbers.setdefault(key.decode(), []).append(int(value.split(b":")[0]))
     consumer.close()
     return numbers
 

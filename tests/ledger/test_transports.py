@@ -48,11 +48,14 @@ class Ground:
     _open: list[Transport | Source] = field(default_factory=list)
 
     def transport(self, *, deadline_s: float = 10.0) -> Transport:
-        made: Transport = {
-            Kafka: lambda url: KafkaTransport(Cluster(url), deadline_s=deadline_s),
-            RabbitMQ: lambda url: RabbitTransport(url, deadline_s=deadline_s),
-            Valkey: lambda url: RedisTransport(RedisServer(url), deadline_s=deadline_s),
-        }[type(self.server)](self.server.url)
+        made: Transport
+        match self.server:
+            case Kafka(url=url):
+                made = KafkaTransport(Cluster(url), deadline_s=deadline_s)
+            case RabbitMQ(url=url):
+                made = RabbitTransport(url, deadline_s=deadline_s)
+            case _:
+                made = RedisTransport(RedisServer(self.server.url), deadline_s=deadline_s)
         self._open.append(made)
         return made
 
