@@ -20,7 +20,7 @@ from tests.brokers.needs import give_up
 from tests.brokers.server import Server
 
 JARS = Path(__file__).with_name("kafka.xml")
-FETCH_S = 300
+FETCH_S = 90  # in the time that a test has; the next run goes on from there
 CONFIGURATION = """\
 process.roles=broker,controller
 node.id=1
@@ -107,12 +107,11 @@ def _fetch(jars: Path) -> None:
         give_up("Kafka is fetched by Maven (Debian and Ubuntu: apt install maven)")
     half = jars.with_suffix(".half")
     copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={half}"]
-    done = subprocess.run(
-        [maven, "-B", "-q", "-f", JARS, *copy], capture_output=True, text=True, timeout=FETCH_S, check=False
-    )
-    if done.returncode:
+    try:
+        subprocess.run([maven, "-B", "-q", "-f", JARS, *copy], capture_output=True, timeout=FETCH_S, check=True)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         shutil.rmtree(half, ignore_errors=True)
-        give_up(f"Maven cannot fetch Kafka:\n{done.stdout[-2000:]}{done.stderr[-1000:]}")
+        give_up(f"Maven cannot fetch Kafka: {error}\n{(error.stdout or b'').decode()[-2000:]}")
     half.rename(jars)
 
 

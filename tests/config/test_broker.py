@@ -254,7 +254,7 @@ def test_a_worker_says_at_its_start_that_its_broker_evicts(frail, settings, capf
 
     broker.emit_before("worker_boot", dramatiq.Worker(broker))
 
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line["reason"] for line in lines if line["event"] == "jobs.unsafe"] == [
         "Jobs live on a Redis that evicts (maxmemory-policy allkeys-lru): messages can vanish."
     ]
