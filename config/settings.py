@@ -123,12 +123,10 @@ CACHES = {
 REDIS_URL = ENV.redis_url
 DRAMATIQ_BROKER_URL = ENV.dramatiq_broker_url or ENV.redis_url
 EVENTS_URLS = ENV.events_url
-
 EVENTS_KEEP_DAYS = ENV.events_keep_days
 LISTENERS = subscriptions.LISTENERS
 INBOUND_TOPICS = ENV.inbound_topics
 INBOUND_HANDLERS = subscriptions.INBOUND
-EVENTS_URLS: tuple[str, ...] = ()
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

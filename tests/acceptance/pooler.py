@@ -12,13 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
-import pytest
-
 from config.localstack.ports import free_port
 from config.localstack.processes import wait_until
+from tests.needs import give_up
 
-# .ci/run sets it: there, what a newcomer may lack is a failure.
-IS_REQUIRED = os.environ.get("TESTS_REQUIRE_ALL") == "1"
 CONFIGURATION = """
 [databases]
 * = host={host} port={server_port}
@@ -40,7 +37,7 @@ def pgbouncer() -> Iterator[dict[str, str]]:
     """Start a pooler; yield the environment of a process that goes through it, and past it for session locks."""
     binary = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if binary is None:
-        (pytest.fail if IS_REQUIRED else pytest.skip)("PgBouncer is not installed: apt-get install pgbouncer")
+        give_up("PgBouncer is not installed: apt install pgbouncer")
     with TemporaryDirectory() as directory:
         # As root it takes another's name, who must read what is there.
         Path(directory).chmod(0o755)

@@ -16,8 +16,8 @@ from confluent_kafka.admin import AdminClient
 from config.localstack.locks import FileLock
 from config.localstack.ports import HOST, free_port
 from config.localstack.stack import ROOT
-from tests.brokers.needs import give_up
 from tests.brokers.server import Server
+from tests.needs import give_up
 
 JARS = Path(__file__).with_name("kafka.xml")
 FETCH_S = 90  # in the time that a test has; the next run goes on from there

@@ -9,8 +9,8 @@ from pathlib import Path
 import pika
 
 from config.localstack.ports import HOST, free_port
-from tests.brokers.needs import give_up
 from tests.brokers.server import Server
+from tests.needs import give_up
 
 # The program on the PATH would change to another user.
 PROGRAMS = "rabbitmq_server-*/sbin/rabbitmq-server"

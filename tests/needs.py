@@ -1,4 +1,4 @@
-"""What a broker needs of the machine: without it its tests are skipped, or fail where BROKERS_REQUIRED says so (CI)."""
+"""What tests need of the machine: without it they are skipped, or fail where TESTS_NEED_ALL says so (CI)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ import pytest
 
 def give_up(why: str) -> NoReturn:
     """End the test that needs what is missing."""
-    if os.environ.get("BROKERS_REQUIRED"):
+    if os.environ.get("TESTS_NEED_ALL"):
         pytest.fail(why)
     pytest.skip(why)
