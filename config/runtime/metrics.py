@@ -59,6 +59,9 @@ POSTING_RETRIES = Counter("posting_retries_total", "Attempts that failed and may
 RECEIPT_BATCH_SIZE = Histogram("receipt_batch_size", "Intents that shared one commit.", buckets=SIZES)
 RECEIPT_BATCH_LATENCY = Histogram("receipt_batch_latency", "Seconds of such a commit.", buckets=SECONDS)
 
+RECORD_BLOCK = Gauge("record_block", "Number of the last block of the record.", multiprocess_mode="livemostrecent")
+RECORD_JOURNALS = Counter("record_journals_total", "Journals that were sealed.")
+
 # Where transactions stand. The rate over any time is that of the counter: 1 - rate(…{source="database"}) / rate(…).
 STATUS_LOOKUPS = Counter("status_tracker_lookups_total", "Look-ups of statuses by what answered.", ["source"])
 STATUS_CACHE_HIT_RATE = Gauge(

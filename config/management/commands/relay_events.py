@@ -1,4 +1,4 @@
-"""`manage.py relay_events`: the process that orders events and hands them on, and runs the periodic jobs beside it."""
+"""`manage.py relay_events`: it orders events, hands them on and seals what they tell, the periodic jobs beside it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from config.management.threads import run_threads
 from config.runtime.logging import set_role
 from config.schedule import JOBS, JOBS_GRACE_S, Runner, lead
 from ledger.events.relay import followers, relay_works
+from ledger.services.sealing import seal
 
 
 class Command(BaseCommand):
     help = (
-        "Gives events their positions, has listeners and brokers (EVENTS_URL) follow them, and leads the schedule; any"
-        " number may run. Stops on SIGTERM or Ctrl-C within 5 seconds."
+        "Gives events their positions, has listeners and brokers (EVENTS_URL) follow them, seals what is booked, and"
+        " leads the schedule; any number may run. Stops on SIGTERM or Ctrl-C within 5 seconds."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -24,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, without_schedule: bool, **options: Any) -> None:
         set_role("relay")
-        works = relay_works(followers())
+        works = relay_works(followers()) | {"sealer": seal}
         if without_schedule:
             run_threads(works)
             return
