@@ -48,6 +48,7 @@ MISSING = {
         "/v2/accounts/{account}/history",
         "/v2/transactions/{transaction}",
         "/v2/transactions/{transaction}/history",
+        "/v2/transactions/{transaction}/proof",
         "/v2/transactions/{transaction}/status",
         "/v2/receipts/{receipt}",
         "/v2/receipts/{receipt}/transaction",

@@ -10,6 +10,7 @@ from ledger.api.v2.accounts import AccountViewSet
 from ledger.api.v2.batches import BatchViewSet
 from ledger.api.v2.events import EventViewSet
 from ledger.api.v2.moves import MoveViewSet
+from ledger.api.v2.proofs import ProofViewSet
 from ledger.api.v2.reconciliations import ReconciliationViewSet
 from ledger.api.v2.statuses import ReceiptViewSet, StatusViewSet
 from ledger.api.v2.transaction_sync import TransactionSyncViewSet
@@ -22,6 +23,7 @@ urlpatterns = [
     path("transactions/sync", TransactionSyncViewSet.as_view({"get": "list"}), name="transaction-sync"),
     path("transactions/<uuid:pk>", TransactionViewSet.as_view({"get": "retrieve"}), name="transaction"),
     path("transactions/<uuid:pk>/history", TransactionViewSet.as_view({"get": "history"}), name="transaction-history"),
+    path("transactions/<uuid:pk>/proof", ProofViewSet.as_view({"get": "retrieve"}), name="transaction-proof"),
     path("transactions/<uuid:pk>/retry", TransactionViewSet.as_view({"post": "retry"}), name="transaction-retry"),
     path("transactions/<uuid:pk>/capture", MoveViewSet.as_view({"post": "capture"}), name="transaction-capture"),
     path("transactions/<uuid:pk>/void", MoveViewSet.as_view({"post": "void"}), name="transaction-void"),
