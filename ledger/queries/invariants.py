@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -14,6 +14,8 @@ from django.db.backends.utils import CursorWrapper
 from config.runtime.sql import sql_file
 from ledger.domain.states import MOVES
 from ledger.events.types import OUTCOMES, EventType
+from ledger.queries.leaves import LEAVES
+from ledger.queries.proofs import HEAD
 
 SAMPLE_SIZE = 5
 _FOLDER = "ledger/queries"
@@ -30,6 +32,13 @@ _SETTINGS = (
     "SET LOCAL statement_timeout = '1h'",
     "SET LOCAL work_mem = '128MB'",
 )
+
+
+class Head(NamedTuple):
+    """A block of the record, the last one or the last of some time, and its hash in hexadecimal."""
+
+    number: int
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,11 @@ CHECKS = (
     Check("outbox_outcomes", "each outcome has its one outbox row"),
     Check("outbox_accounts", "each account and each change of one has its one outbox row"),
     Check("positions_told", "each event that was looked for has its one position, those of a key in their order"),
+    Check("journals_sealed", "each journal is in a block once the sealer has come past its events"),
+    Check("leaves_kept", "each sealed journal, its lines and what was asked for are what was sealed"),
+    Check("blocks_rooted", "each block is the Merkle root of its journals"),
+    Check("blocks_chained", "each block's hash is that of what it says, and each names the one before"),
+    Check("head_noted", "the block that was noted elsewhere, if one is named, has the hash that was noted"),
     Check("guards_in_place", "the guard triggers stand and are enabled"),
     Check("constraints_in_place", "the constraints of the books stand"),
     Check("privileges_narrow", "roles app and readonly cannot change what is booked"),
@@ -88,12 +102,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found, and how much was looked at."""
+    """What was found, how much was looked at, and the number and hash of the record's last block, if there is one."""
 
     findings: list[Finding]
     clients: int
     transactions: int
     entries: int
+    head: Head | None
 
     @property
     def holds(self) -> bool:
@@ -101,16 +116,22 @@ class Verification:
         return all(finding.offences == 0 for finding in self.findings)
 
 
-def verify(*, client_id: int | None = None) -> Verification:
+def verify(*, client_id: int | None = None, noted: Head | None = None) -> Verification:
     """Run every check on the whole ledger, or report on one client of it. Reads only, as any role that may SELECT.
+
+    `noted` is a head of the record that was kept where nobody who may change the database could change it.
 
     Must not be called inside a database transaction.
     """
+    number, block_hash = noted or (None, None)
+    asked: dict[str, Any] = {"client_id": client_id, "noted_number": number, "noted_hash": block_hash}
     with _snapshot() as cursor:
-        findings = [_run(cursor, check, client_id) for check in CHECKS]
-        cursor.execute(sql_file(_FOLDER, "invariants/totals"), {"client_id": client_id})
+        findings = [_run(cursor, check, asked) for check in CHECKS]
+        cursor.execute(sql_file(_FOLDER, "invariants/totals"), asked)
         clients, transactions, entries = cursor.fetchone()
-    return Verification(findings, clients, transactions, entries)
+        cursor.execute(HEAD)
+        head = cursor.fetchone()
+    return Verification(findings, clients, transactions, entries, None if head is None else Head(*head))
 
 
 @contextmanager
@@ -121,11 +142,10 @@ def _snapshot() -> Iterator[CursorWrapper]:
         yield cursor
 
 
-def _run(cursor: CursorWrapper, check: Check, client_id: int | None) -> Finding:
-    query = sql_file(_FOLDER, "invariants/offences_by_client").replace(
-        "{check}", sql_file(_FOLDER, f"invariants/{check.name}"), 1
-    )
-    cursor.execute(query, _PARAMETERS | {"client_id": client_id})
+def _run(cursor: CursorWrapper, check: Check, asked: dict[str, Any]) -> Finding:
+    rows_that_offend = sql_file(_FOLDER, f"invariants/{check.name}").replace("{leaves}", LEAVES)
+    query = sql_file(_FOLDER, "invariants/offences_by_client").replace("{check}", rows_that_offend, 1)
+    cursor.execute(query, _PARAMETERS | asked)
     rows = cursor.fetchall()
     sample = [row for _, _, rows_of_client in rows for row in json.loads(rows_of_client)]
     return Finding(check, {name or "": count for name, count, _ in rows}, sample[:SAMPLE_SIZE])

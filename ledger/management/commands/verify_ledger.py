@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from ledger.management.reporting import ReportCommand, client_named
-from ledger.queries.invariants import Finding, Verification, verify
+from ledger.queries.invariants import Finding, Head, Verification, verify
 
 
 class Command(ReportCommand):
@@ -21,10 +23,13 @@ class Command(ReportCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--client", help="report on this client alone")
+        parser.add_argument(
+            "--noted", type=_head, metavar="NUMBER:HASH", help="a head of the record that was kept elsewhere"
+        )
 
     def report(self, options: Mapping[str, Any]) -> None:
         name = options["client"]
-        result = verify(client_id=None if name is None else client_named(name).pk)
+        result = verify(client_id=None if name is None else client_named(name).pk, noted=options["noted"])
         if options["json"]:
             self.write_json(_as_json(result))
         else:
@@ -41,12 +46,21 @@ class Command(ReportCommand):
         self.stdout.write(
             f"{result.clients:,} clients, {result.transactions:,} transactions and {result.entries:,} entries checked."
         )
+        if result.head is not None:
+            self.stdout.write(f"The record ends with block {result.head.number}:{result.head.hash}.")
 
     def _write_offences(self, finding: Finding) -> None:
         for name, count in finding.clients.items():
             self.stdout.write(f"    {count:,} of {name or 'no client'}")
         for row in finding.sample:
             self.stdout.write(f"    {json.dumps(row)}")
+
+
+def _head(text: str) -> Head:
+    found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", text, re.ASCII)
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no block's number and hash, such as 7:3b1f…")
+    return Head(int(found[1]), found[2])
 
 
 def _as_json(result: Verification) -> dict[str, Any]:
@@ -63,4 +77,5 @@ def _as_json(result: Verification) -> dict[str, Any]:
         "clients": result.clients,
         "transactions": result.transactions,
         "entries": result.entries,
+        "head": None if result.head is None else result.head._asdict(),
     }

@@ -22,6 +22,8 @@ FROM (
         ('ledger_balance', 'balance_stays', 'refuse_change', 2 + 8 + 32, FALSE),
         ('events_outboxevent', 'outbox_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
         ('events_position', 'position_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
+        ('ledger_block', 'block_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
+        ('ledger_leaf', 'leaf_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
         ('clients_auditentry', 'audit_entry_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE)
 ) AS x (on_table, trigger, function, type, as_owner)
 LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass('public.' || x.on_table) AND t.tgname = x.trigger

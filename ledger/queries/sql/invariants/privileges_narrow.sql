@@ -14,6 +14,9 @@ WITH book AS (
                 'events_deadletter',
                 '{status,error_code,error,attempts,failed_at,replay_count,last_error,resolved_at,resolved_by,reason}'
             ),
+            ('ledger_block', '{}'),
+            ('ledger_leaf', '{}'),
+            ('ledger_sealing', '{last_position}'),
             ('clients_auditentry', '{}'),
             ('ledger_currency', '{}'),
             ('ledger_balance', '{floor,ceiling}'),
