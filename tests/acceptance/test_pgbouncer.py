@@ -39,7 +39,7 @@ def pooled(bank: Tenant, tmp_path: Path) -> Iterator[Service]:
     bank.person("alice", holding="10.00")
     bank.person("bob")
     with pgbouncer() as environment:
-        server = Server(log=tmp_path / "web.log", **environment)
+        server = Server(log=tmp_path / "web.log", **environment)  # type: ignore[arg-type]  # all are texts
         others = [kind(tmp_path / f"{kind.__name__}.log", **environment) for kind in (Worker, Relay, Schedule)]
         with running(server, *others):
             yield Service(server.base_url, bank)
