@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 from benchmarks.books import open_books, verify
 from benchmarks.contender import Contender, contender
 from benchmarks.contenders.loop import Order
 from benchmarks.databases import environment
 from benchmarks.harness import Options, Row, Table, load, median, ratio
+from benchmarks.procs import finished
+from benchmarks.web import process
+from tests.brokers.kafka import Kafka
 
 RELAYING = "benchmarks.contenders.relaying"
+STEADY = "benchmarks.contenders.steady"
 SIZE = 1_000
-# By the names of their followers; those of brokers are measured where EVENTS_URL names them.
+RATE_PER_S, STRETCH = 500, 10
+# By the names of their followers.
 WAYS = {
     "number": "numbered",
     "null": "published to nobody",
@@ -27,23 +36,44 @@ WAYS = {
 
 
 def run(options: Options) -> Iterator[Table]:
-    """Events numbered, taken by a listener, published to nobody and to Redis Streams, and to brokers of EVENTS_URL."""
-    urls = [url for url in os.environ.get("EVENTS_URL", "").split(",") if url] or [os.environ["REDIS_URL"]]
-    with open_books("relay") as books:
+    """Events numbered, heard, published to nobody, Redis Streams and Kafka; how long after their commit they come."""
+    with ExitStack() as stack:
+        urls, notes = _brokers(stack, options)
+        books = stack.enter_context(open_books("relay"))
         env = {**environment(books), "EVENTS_URL": ",".join(urls)}
-        table = Table(f"relay: the events of {SIZE:,} transfers between 10,000 accounts, one process")
-        begun = load()
+        table = Table(f"relay: the events of {SIZE:,} transfers between 10,000 accounts, one process", notes=notes)
+        begun, names = load(), ["number", "null", "listener", *map(_name, urls)]
         with contender(Path(sys.executable), RELAYING, env=env, log=options.scratch / "relay.log") as ours:
-            found = [way for way in WAYS if way in {"number", "null", "listener", *map(_name, urls)}]
-            rounds = [
-                [_measured(ours, way, options.seconds, seed) for way in found] for seed in range(options.rounds + 1)
-            ]
+            seeds = range(options.rounds + 1)
+            rounds = [[_measured(ours, way, options.seconds, seed) for way in names] for seed in seeds]
         table.rows = [median(rows) for rows in zip(*rounds[1:], strict=True)]  # the first round has warmed up
         fastest = next(row["events_per_s"] for row in table.rows if row["what"] == WAYS["null"])
         table.rows = [row | {"x_of_null": ratio(row["events_per_s"], fastest)} for row in table.rows]
         table.notes.append(f"load {begun:.2f} before, {load():.2f} after; {os.cpu_count()} cores")
         yield table
+        steady = Table(f"relay: from the commit to who takes from the broker, at {RATE_PER_S} transfers a second")
+        stack.enter_context(process("relay", "relay", env=env, scratch=options.scratch))
+        steady.rows = [_steady(url, env, options.seconds * STRETCH) for url in urls]
+        steady.notes.append(f"load {load():.2f} after; {os.cpu_count()} cores")
+        yield steady
         print(verify(books))
+
+
+def _brokers(stack: ExitStack, options: Options) -> tuple[list[str], list[str]]:
+    """Return the brokers that are measured: those of EVENTS_URL, else our Redis and, where it can be had, a Kafka."""
+    if os.environ.get("EVENTS_URL"):
+        return [url for url in os.environ["EVENTS_URL"].split(",") if url], []
+    try:
+        kafka = stack.enter_context(Kafka(options.scratch / "kafka"))
+    except pytest.skip.Exception as missing:
+        return [os.environ["REDIS_URL"]], [f"without Kafka: {missing}"]
+    return [os.environ["REDIS_URL"], kafka.url], []
+
+
+def _steady(url: str, env: Mapping[str, str], seconds: float) -> Row:
+    arguments = ["-m", "benchmarks.started", STEADY, url, str(RATE_PER_S), str(seconds)]
+    figures: Row = json.loads(finished(arguments, env=env).splitlines()[-1])
+    return {"broker": _name(url), **figures}
 
 
 def _name(url: str) -> str:
