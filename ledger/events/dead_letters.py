@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from config.runtime.arrays import blobs, numbers, texts, uuids
 from config.runtime.clock import rfc3339
 from config.runtime.database import raw_cursor
-from config.runtime.ids import uuid7s
+from config.runtime.ids import moment_of, uuid7s
 from config.runtime.metrics import DEAD_LETTERS_OPEN, DEAD_LETTERS_RECORDED
 from config.runtime.redaction import redact_text
 from config.runtime.sql import sql_file
@@ -187,6 +187,8 @@ def _written(part: Sequence[tuple[UUID, Letter]]) -> dict[_Place, UUID]:
     letters = [letter for _, letter in part]
     parameters = {
         "id": uuids(identifier for identifier, _ in part),
+        # A bound on created_at is one on the id.
+        "created_at": texts(rfc3339(moment_of(identifier)) for identifier, _ in part),
         "client_id": numbers(letter.client_id for letter in letters),
         "partition": numbers(letter.partition for letter in letters),
         "attempts": numbers(letter.attempts for letter in letters),

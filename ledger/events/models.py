@@ -84,7 +84,7 @@ class DeadLetter(models.Model):
     error = models.CharField(max_length=TEXT_LENGTH_MAX)
     attempts = models.IntegerField()
     trace = models.CharField(max_length=64)
-    created_at = models.DateTimeField(db_default=Now())
+    created_at = models.DateTimeField()
     failed_at = models.DateTimeField(db_default=Now())
     replay_count = models.IntegerField(db_default=0)
     last_error = models.CharField(max_length=TEXT_LENGTH_MAX, db_default="")

@@ -60,6 +60,15 @@ class DeadLetterDetailShape(DeadLetterShape, frozen=True, kw_only=True):
     size_bytes: int
 
 
+class TallyShape(Struct, frozen=True, kw_only=True):
+    """Open letters of one consumer and error code; `replayable` are those with a handler that were not tried enough."""
+
+    consumer: str
+    error_code: str
+    count: int
+    replayable: int
+
+
 class EventsShape(Struct, frozen=True, kw_only=True):
     """Events in the order of their positions; `next_cursor` is always there, to go on with later."""
 

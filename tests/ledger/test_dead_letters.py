@@ -13,6 +13,7 @@ from django.db import DatabaseError, transaction
 from prometheus_client import REGISTRY
 from psycopg import errors as pg
 
+from config.runtime.ids import moment_of
 from ledger.events import dead_letters
 from ledger.events.dead_letters import record_dead_letters, show_open_letters
 from ledger.events.models import DeadLetter, OutboxEvent
@@ -35,7 +36,7 @@ def test_a_message_is_kept_as_it_came(bank: Tenant) -> None:
     kept = {name: getattr(row, name) for name in given._fields}
     assert kept == given._asdict()
     assert (row.status, row.replay_count, row.resolved_at, row.kind) == ("open", 0, None, "inbound")
-    assert row.failed_at == row.created_at
+    assert row.created_at == moment_of(row.pk) <= row.failed_at
 
 
 def test_its_client_is_told_with_the_message_s_trace_and_without_what_it_holds(bank: Tenant) -> None:
@@ -115,7 +116,7 @@ def test_what_was_resolved_and_fails_anew_has_a_new_letter(bank: Tenant) -> None
 
 
 def test_ten_that_give_up_the_same_messages_at_once_make_one_letter_of_each(bank: Tenant) -> None:
-    given = [letter(bank) for _ in range(20)]
+    given = [letter(bank) for _ in range(300)]
     barrier = Barrier(10)
 
     def give_up(turn: int) -> list[Any]:
@@ -125,13 +126,21 @@ def test_ten_that_give_up_the_same_messages_at_once_make_one_letter_of_each(bank
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(lambda turn: in_thread(partial(give_up, turn)), range(10)))
     assert {frozenset(ids) for ids in found} == {frozenset(found[0])}
-    assert DeadLetter.objects.filter(client_id=bank.client.pk).count() == len(told(bank)) == 20
+    assert DeadLetter.objects.filter(client_id=bank.client.pk).count() == len(told(bank)) == 300
 
 
 def test_many_large_messages_are_written_in_bounded_statements(bank: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letters, "STATEMENT_BYTES_MAX", 100)
+    written, write = list[int](), dead_letters._written
+
+    def noted(part: Any) -> Any:
+        written.append(len(part))
+        return write(part)
+
+    monkeypatch.setattr(dead_letters, "_written", noted)
     given = [letter(bank, body=bytes([place]) * 40) for place in range(7)]
     assert [bytes(DeadLetter.objects.get(pk=one).body) for one in record(*given)] == [one.body for one in given]
+    assert written == [2, 2, 2, 1]
 
 
 def test_letters_stand_in_the_order_in_which_they_were_given(bank: Tenant) -> None:

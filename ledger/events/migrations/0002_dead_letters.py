@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                 ("error", models.CharField(max_length=500)),
                 ("attempts", models.IntegerField()),
                 ("trace", models.CharField(max_length=64)),
-                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("created_at", models.DateTimeField()),
                 ("failed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("replay_count", models.IntegerField(db_default=0)),
                 ("last_error", models.CharField(db_default="", max_length=500)),
