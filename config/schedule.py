@@ -61,6 +61,12 @@ JOBS: tuple[Job, ...] = (
         doc="Takes accounts and lanes from processes that are frozen.",
     ),
     Job(
+        name="dead_letters",
+        every_s=10,
+        call="ledger.events.dead_letters.show_open_letters",
+        doc="Counts the dead letters that are open, for the metrics.",
+    ),
+    Job(
         name="outbox_partitions",
         every_s=3600,
         call="ledger.events.partitions.ensure_partitions",
