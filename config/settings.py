@@ -127,6 +127,7 @@ EVENTS_KEEP_DAYS = ENV.events_keep_days
 LISTENERS = subscriptions.LISTENERS
 INBOUND_TOPICS = ENV.inbound_topics
 INBOUND_HANDLERS = subscriptions.INBOUND
+REPLAY_HANDLERS = subscriptions.REPLAY
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

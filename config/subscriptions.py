@@ -10,3 +10,10 @@ LISTENERS: dict[str, str] = {}
 INBOUND: dict[str, str] = {
     "execute": "ledger.api.inbound.execute",
 }
+
+# Who handles a dead letter again, by the kind of its consumer (ledger/events/replay.py).
+REPLAY: dict[str, str] = {
+    "listener": "ledger.events.relay.retell",
+    "transport": "ledger.events.relay.retell",
+    "inbound": "ledger.events.consuming.replay",
+}
