@@ -19,6 +19,7 @@ from ledger.events.consumer import Binding, Bound, Consumer, Handler
 from ledger.events.errors import InboundUnbound
 from ledger.events.inbound import read_message
 from ledger.events.models import DeadLetter
+from ledger.events.replay import commits_itself
 from ledger.events.transports.base import Received
 from ledger.events.transports.registry import open_source
 
@@ -73,6 +74,7 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
+@commits_itself
 def replay(letter: DeadLetter) -> None:
     """Have a message that became a dead letter handled again, whatever has come after it.
 

@@ -24,4 +24,4 @@ def failure_code(error: BaseException) -> str:
 def failure_text(error: BaseException) -> str:
     """Return what an error says to people, without secrets and not too long."""
     said = error.detail if isinstance(error, DomainError) else f"{type(error).__name__}: {error}"
-    return redact_text(said.encode()).decode(errors="replace").replace("\0", "�")[:TEXT_LENGTH_MAX]
+    return redact_text(said.encode(errors="replace")).decode(errors="replace").replace("\0", "�")[:TEXT_LENGTH_MAX]

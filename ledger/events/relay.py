@@ -83,11 +83,17 @@ def number(happened: threading.Event, wakes: Sequence[threading.Event], stop: th
 def retell(letter: DeadLetter) -> None:
     """Hand an event that became a dead letter to its follower again, whatever has come after it.
 
+    Call inside a database transaction.
+
     Raises:
         EventGone: the event, or the follower, is not there any more.
     """
-    follower = next((one for one in followers() if one.name == letter.consumer), None)
-    event = load_event(int(letter.offset))
+    who, event = followers(), load_event(int(letter.offset))
+    follower = next((one for one in who if one.name == letter.consumer), None)
     if follower is None or event is None:
         raise EventGone
-    follower.retell(event)
+    try:
+        follower.retell(event)
+    finally:
+        if isinstance(follower, TransportFollower):
+            follower.transport.close()
