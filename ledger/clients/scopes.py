@@ -10,6 +10,8 @@ SCOPES = {
     "events:read": "Read what happened, event by event.",
     "reconciliations:read": "See reconciliations, with the bookings that they name.",
     "reconciliations:write": "Compare bank statements with the books.",
+    "operations:read": "See dead letters: messages that could not be handled. For clients of tier internal.",
+    "operations:write": "Replay dead letters, or discard them. For clients of tier internal.",
     "health:read": "See the state of the service's parts.",
     "metrics:read": "Read the Prometheus metrics.",
 }

@@ -8,6 +8,7 @@ from ledger.api.v2.account_changes import AccountChangeViewSet
 from ledger.api.v2.account_statements import AccountStatementViewSet
 from ledger.api.v2.accounts import AccountViewSet
 from ledger.api.v2.batches import BatchViewSet
+from ledger.api.v2.dead_letters import DeadLetterViewSet
 from ledger.api.v2.events import EventViewSet
 from ledger.api.v2.moves import MoveViewSet
 from ledger.api.v2.proofs import ProofViewSet
@@ -49,6 +50,11 @@ urlpatterns = [
     path("batches/<uuid:pk>/retry", BatchViewSet.as_view({"post": "retry"}), name="batch-retry"),
     path("batches/<uuid:pk>/reverse", BatchViewSet.as_view({"post": "reverse"}), name="batch-reverse"),
     path("events", EventViewSet.as_view({"get": "list"}), name="events"),
+    path("dead-letters", DeadLetterViewSet.as_view({"get": "list"}), name="dead-letters"),
+    path("dead-letters/replay", DeadLetterViewSet.as_view({"post": "replay_many"}), name="dead-letter-replays"),
+    path("dead-letters/<uuid:pk>", DeadLetterViewSet.as_view({"get": "retrieve"}), name="dead-letter"),
+    path("dead-letters/<uuid:pk>/replay", DeadLetterViewSet.as_view({"post": "replay"}), name="dead-letter-replay"),
+    path("dead-letters/<uuid:pk>/discard", DeadLetterViewSet.as_view({"post": "discard"}), name="dead-letter-discard"),
     path("reconciliations", ReconciliationViewSet.as_view({"get": "list", "post": "create"}), name="reconciliations"),
     path("reconciliations/<uuid:pk>", ReconciliationViewSet.as_view({"get": "retrieve"}), name="reconciliation"),
     path("receipts/<str:code>", ReceiptViewSet.as_view({"get": "retrieve"}), name="receipt"),
