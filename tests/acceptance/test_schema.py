@@ -13,6 +13,7 @@ from typing import Any
 from ledger.models import Transaction
 from ledger.services.posting import post_due
 from tests.acceptance.server import Server
+from tests.ledger.letters import recorded
 from tests.people import Tenant
 
 EXAMPLES_PER_OPERATION = 25
@@ -61,6 +62,10 @@ def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path
         "/v2/reconciliations": reconciliation,
         "/v2/reconciliations/{id}": reconciled,
         "/v2/receipts/{code}": moved.receipt_code,
+        "/v2/dead-letters/{id}": str(recorded(bank).pk),
+        "/v2/dead-letters/{id}/replay": why,
+        "/v2/dead-letters/{id}/discard": why,
+        "/v2/dead-letters/replay": {"filter": {"error_code": "account_unknown"}},
     }
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     with Server(METRICS_ALLOW="") as server:  # no address is let in without a key
