@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,8 +16,12 @@ from django.db import OperationalError
 from tqdm import tqdm
 
 from config.runtime import lines
+from config.runtime.clock import now
 from config.runtime.errors import DomainError
 from ledger.clients.models import Client
+
+_AGO = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class ReportCommand(BaseCommand):
@@ -46,6 +53,18 @@ def client_named(name: str) -> Client:
         known = ", ".join(Client.objects.order_by("pk").values_list("name", flat=True)[:5])
         raise CommandError(f"There is no client {name!r}." + (f" There are, for example: {known}." if known else ""))
     return client
+
+
+def moment(text: str) -> datetime:
+    """Read `2026-11-21T10:00:00Z`, a date, or `90m`, `24h`, `7d` ago."""
+    ago = _AGO.fullmatch(text)
+    if ago:
+        return now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: 2026-11-21T10:00:00Z, 2026-11-21, 24h or 7d") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def grouped(minor: int, exponent: int) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -122,19 +123,26 @@ def replay_dead_letters(
     begun = time.monotonic()
     for place, letter_id in enumerate(sorted(set(letter_ids))):
         time.sleep(max(0.0, begun + place / rate_per_s - time.monotonic()))
-        try:
-            handled = replay_dead_letter(
-                letter_id=letter_id,
-                client_id=client_id,
-                replays_max=replays_max,
-                reason=reason,
-                actor=actor,
-                request_id=request_id,
-            )
-        except DomainError as refusal:
-            yield letter_id, refusal.code
-        else:
-            yield letter_id, "" if handled.failure is None else handled.failure.code
+        ask = partial(
+            replay_dead_letter,
+            letter_id=letter_id,
+            client_id=client_id,
+            replays_max=replays_max,
+            reason=reason,
+            actor=actor,
+            request_id=request_id,
+        )
+        yield letter_id, _code(ask)
+
+
+def discard_dead_letters(letter_ids: Iterable[UUID], *, reason: str, actor: str) -> Iterator[tuple[UUID, str]]:
+    """Discard letters as `discard_dead_letter` does, each in its own commit.
+
+    Return of each, after its commit, the code of what kept it from being discarded, empty if nothing did.
+    """
+    for letter_id in letter_ids:
+        ask = partial(discard_dead_letter, letter_id=letter_id, reason=reason, actor=actor, request_id="")
+        yield letter_id, _code(ask)
 
 
 def discard_dead_letter(
@@ -162,6 +170,14 @@ def discard_dead_letter(
         row = _resolved(row, LetterStatus.DISCARDED, EventType.DEAD_LETTER_DISCARDED, **by)
         _keep(claim, row)
     return Handled(letter_shape(row), repeated=False)
+
+
+def _code(ask: Callable[[], Handled]) -> str:
+    try:
+        failure: DomainError | None = ask().failure
+    except DomainError as refusal:
+        failure = refusal
+    return "" if failure is None else failure.code
 
 
 def _locked(letter_id: UUID, client_id: int | None) -> DeadLetter:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -17,24 +14,10 @@ from config.runtime.batching import QueueFull
 from config.runtime.clock import now
 from ledger.actors import poke_posters
 from ledger.domain.states import Status
-from ledger.management.reporting import ReportCommand, client_named
+from ledger.management.reporting import ReportCommand, client_named, moment
 from ledger.services.reprocess import STAFF_CODES, Selection, count_by_code, reprocess
 
 _ACTOR = "command:reprocess_transactions"
-_AGO = re.compile(r"([1-9][0-9]{0,4})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-def _moment(text: str) -> datetime:
-    """Read `2026-11-21T10:00:00Z`, a date, or `90m`, `24h`, `7d` ago."""
-    ago = _AGO.fullmatch(text)
-    if ago:
-        return now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: 2026-11-21T10:00:00Z, 2026-11-21, 24h or 7d") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Command(ReportCommand):
@@ -46,7 +29,7 @@ class Command(ReportCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--since", type=_moment, required=True, help="created from then on: a time, or 24h, 7d ago")
+        parser.add_argument("--since", type=moment, required=True, help="created from then on: a time, or 24h, 7d ago")
         parser.add_argument(
             "--status",
             choices=[Status.FAILED.value, Status.PROCESSING.value],
