@@ -11,7 +11,9 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.functions import MD5
+from django.db.models.lookups import Exact
 
 from config.runtime.arrays import blobs, numbers, texts, uuids
 from config.runtime.clock import rfc3339
@@ -106,6 +108,11 @@ def tell_of_letters(event_type: EventType, rows: Iterable[DeadLetter], *, trace:
 def without_messages(rows: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
     """Leave out what may be long."""
     return rows.defer("headers_json", "body")
+
+
+def has_key(key: str) -> Exact:
+    """Return the condition that a letter is of this key, as the indexes have it."""
+    return Exact(MD5("key"), MD5(Value(key)))
 
 
 def letter_shape(row: DeadLetter) -> DeadLetterShape:

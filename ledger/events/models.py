@@ -111,7 +111,9 @@ class DeadLetter(models.Model):
             models.Index(fields=["client", "id"], name="dead_letter_by_client"),
             models.Index(fields=["created_at"], name="dead_letter_by_time"),
             models.Index(fields=["id"], condition=_IS_OPEN, name="dead_letter_open"),
+            models.Index(fields=["event_id"], name="dead_letter_by_event"),
             # By a digest: a key may be longer than an index takes.
+            models.Index(MD5("key"), "id", name="dead_letter_by_key"),
             models.Index("consumer", MD5("key"), "id", condition=_IS_OPEN, name="dead_letter_open_by_key"),
         ]
 

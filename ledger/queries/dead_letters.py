@@ -15,6 +15,7 @@ from django.db.models import Count, Q, QuerySet
 from config.runtime.errors import NotFound
 from config.runtime.ids import first_at
 from config.runtime.redaction import redact_fields
+from ledger.clients.models import AuditEntry
 from ledger.events.dead_letters import letter_shape, without_messages
 from ledger.events.models import DeadLetter, LetterStatus
 from ledger.events.replay import is_handled
@@ -94,6 +95,11 @@ def message_of(row: DeadLetter) -> Message:
         return Message(headers, bytes(row.body).decode())
     except UnicodeDecodeError:
         return Message(headers, None)
+
+
+def audit_of(row: DeadLetter) -> QuerySet[AuditEntry]:
+    """Return who replayed or discarded a letter, and why; `id` orders it."""
+    return AuditEntry.objects.filter(object_type=DeadLetter._meta.label_lower, object_id=str(row.pk))  # noqa: SLF001
 
 
 def tally(rows: QuerySet[DeadLetter], *, replays_max: int) -> list[TallyShape]:

@@ -10,15 +10,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, transaction
-from django.db.models import F, Value
-from django.db.models.functions import MD5, Now
+from django.db.models import F
+from django.db.models.functions import Now
 from psycopg import errors as pg
 
 from config.runtime.database import raw_cursor
 from config.runtime.errors import DomainError, NotFound
 from config.runtime.tracing import outgoing_headers
 from ledger.clients.services import record_audit
-from ledger.events.dead_letters import letter_shape, tell_of_letters, without_messages
+from ledger.events.dead_letters import has_key, letter_shape, tell_of_letters, without_messages
 from ledger.events.errors import (
     DeadLetterBehind,
     DeadLetterBusy,
@@ -223,10 +223,10 @@ def _check_open(row: DeadLetter) -> None:
 def _check_replayable(row: DeadLetter, replays_max: int) -> None:
     if row.replay_count >= replays_max:
         raise ReplayExhausted(replay_count=row.replay_count)
-    older = DeadLetter.objects.filter(status=LetterStatus.OPEN, consumer=row.consumer, pk__lt=row.pk)
-    # A message without a key has no order to keep.
-    first = older.annotate(digest=MD5("key")).filter(digest=MD5(Value(row.key))).order_by("pk") if row.key else None
-    before = None if first is None else first.values_list("pk", flat=True).first()
+    if not row.key:
+        return  # a message without a key has no order to keep
+    older = DeadLetter.objects.filter(has_key(row.key), status=LetterStatus.OPEN, consumer=row.consumer, pk__lt=row.pk)
+    before = older.order_by("pk").values_list("pk", flat=True).first()
     if before is not None:
         raise DeadLetterBehind(older_dead_letter_id=str(before))
 

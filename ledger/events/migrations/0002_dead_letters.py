@@ -68,6 +68,8 @@ class Migration(migrations.Migration):
                     models.Index(fields=["client", "id"], name="dead_letter_by_client"),
                     models.Index(fields=["created_at"], name="dead_letter_by_time"),
                     models.Index(condition=models.Q(("status", "open")), fields=["id"], name="dead_letter_open"),
+                    models.Index(fields=["event_id"], name="dead_letter_by_event"),
+                    models.Index(django.db.models.functions.text.MD5("key"), models.F("id"), name="dead_letter_by_key"),
                     models.Index(
                         models.F("consumer"),
                         django.db.models.functions.text.MD5("key"),
