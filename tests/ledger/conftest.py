@@ -47,7 +47,7 @@ def staff(db) -> Staff:
 @pytest.fixture
 def viewer(db) -> Staff:
     """Who may see everything and do nothing."""
-    seen = ("account", "transaction", "batch", "journal", "client", "apikey", "auditentry")
+    seen = ("account", "transaction", "batch", "journal", "client", "apikey", "auditentry", "deadletter")
     return Staff(*(f"view_{name}" for name in seen))
 
 
