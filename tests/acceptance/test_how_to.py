@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ledger.events.models import DeadLetter
 from tests.acceptance.documented import ROOT, run_page
 from tests.acceptance.server import Server
+from tests.ledger.consumed import asked, message
+from tests.ledger.letters import recorded
 from tests.people import Tenant
 
 HOW_TO = ROOT / "docs" / "how-to"
@@ -32,6 +35,31 @@ def test_a_statement_is_reconciled_as_the_page_says(bank: Tenant) -> None:
     assert '"missing_in_books":{"lines":1,"entries":0},"missing_at_bank":{"lines":0,"entries":1}' in printed
     told = [line.split(" | ")[0] for line in printed.splitlines() if line.startswith("banks:main:EUR: ")]
     assert told == [f"banks:main:EUR: {kind}" for kind in ("amount_differs", "missing_in_books", "missing_at_bank")]
+
+
+def test_dead_letters_are_looked_at_replayed_and_discarded_as_the_page_says(bank: Tenant, tmp_path: Path) -> None:
+    bank.person("alice", holding="10.00")
+    bob = bank.person("bob")  # who was unknown when the messages came
+    inbound = {"consumer": "inbound:transactions.inbound"}
+    for key in ("a", "b"):
+        recorded(bank, **inbound, key=key, body=message(asked("1.00")).value, headers={})
+    malformed = recorded(bank, **inbound, error_code="malformed_message", body=b"\xff", key="")
+    too_large = recorded(bank, consumer="transport:kafka", error_code="message_too_large", key="")
+    names = {"--client demo": f"--client '{bank.client.name}'"}
+
+    with Server(INBOUND_TOPICS=f"transactions.inbound?client={bank.client.public_id}") as server:
+        printed = run_page(HOW_TO / "dead-letters.md", bank=bank, server=server, replaced=names, folder=tmp_path)
+
+    assert '"body":"{\\"specversion\\": \\"1.0\\"' in printed
+    assert '"reason":"the account has been opened"' in printed
+    assert (
+        '"dry_run":true,"found":[{"consumer":"inbound:transactions.inbound","error_code":"account_unknown","count":1'
+        in (printed)
+    )
+    assert '"replayed":1,"refused":{},"not_reached":0,"has_more":false' in printed
+    assert bank.posted(bob) == 200
+    reasons = [DeadLetter.objects.get(pk=row.pk).reason for row in (malformed, too_large)]
+    assert reasons == ["the sender has sent it again", "sent in parts"]
 
 
 def test_legs_fees_and_exchanges_are_booked_as_the_page_says(bank: Tenant, tmp_path: Path) -> None:
