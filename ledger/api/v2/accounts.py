@@ -14,9 +14,11 @@ from rest_framework.viewsets import ViewSet
 from config.api.answers import posted
 from config.api.decoding import decode
 from config.api.filters import parse_moment, refuse_odd_parameters
+from config.api.openapi import Problem
 from config.api.openapi import page_of as page_schema
 from config.api.pages import PARAMETERS, Page, PageQuery, page_of
 from config.api.principal import principal_of
+from config.api.problems import CONTENT_TYPE as PROBLEM
 from config.runtime.clock import now
 from ledger.api.v2.bodies import AccountIn, LimitText, check_metadata
 from ledger.api.v2.claims import claim_of
@@ -88,7 +90,7 @@ class AccountViewSet(ViewSet):
             OpenApiParameter("at", datetime, description="As booked at this moment; without: now."),
             OpenApiParameter("effective_at", datetime, description="Of that, what took effect by this moment."),
         ],
-        responses=BalanceAtShape,
+        responses={200: BalanceAtShape, (422, PROBLEM): Problem},
         summary="An account's balance, now or as it was booked or took effect",
     )
     def balance(self, request: Request, pk: UUID) -> Response:

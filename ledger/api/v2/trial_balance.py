@@ -10,7 +10,9 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.api.filters import parse_moment, refuse_odd_parameters
+from config.api.openapi import Problem
 from config.api.principal import principal_of
+from config.api.problems import CONTENT_TYPE as PROBLEM
 from config.runtime.clock import now
 from ledger.domain.shapes import TrialBalanceShape
 from ledger.queries.balances import trial_balance
@@ -23,7 +25,7 @@ class TrialBalanceViewSet(ViewSet):
 
     @extend_schema(
         parameters=[OpenApiParameter("at", datetime, description="As booked at this moment; without: now.")],
-        responses=TrialBalanceShape,
+        responses={200: TrialBalanceShape, (422, PROBLEM): Problem},
         summary="The trial balance, now or as booked at a moment",
     )
     def retrieve(self, request: Request) -> Response:
