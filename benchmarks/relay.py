@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.books import open_books, verify
+from benchmarks.books import OURS, open_books, verify
 from benchmarks.contender import Contender, contender
 from benchmarks.contenders.loop import Order
 from benchmarks.databases import environment
@@ -24,6 +25,7 @@ RELAYING = "benchmarks.contenders.relaying"
 STEADY = "benchmarks.contenders.steady"
 SIZE = 1_000
 RATE_PER_S, STRETCH = 500, 10
+TOLD = {"engine": "with", "untold": "without"}
 # By the names of their followers.
 WAYS = {
     "number": "numbered",
@@ -57,6 +59,27 @@ def run(options: Options) -> Iterator[Table]:
         steady.notes.append(f"load {load():.2f} after; {os.cpu_count()} cores")
         yield steady
         print(verify(books))
+    yield _outbox(options)
+
+
+def _outbox(options: Options) -> Table:
+    """Return what an outbox row costs the write path: rounds with and without, on books that are not whole then."""
+    with open_books("untold") as books:
+        log = options.scratch / "untold.log"
+        with contender(Path(sys.executable), OURS, env=environment(books), log=log) as ours:
+            found = [{way: _rate(ours, way, options, seed) for way in TOLD} for seed in range(options.rounds + 1)]
+    table = Table(f"relay: rounds of {SIZE:,} transfers with and without their outbox rows")
+    middle = {way: statistics.median(rates[way] for rates in found[1:]) for way in TOLD}
+    table.rows = [
+        {"what": what, "tx_per_s": middle[way], "x_of_without": ratio(middle[way], middle["untold"])}
+        for way, what in TOLD.items()
+    ]
+    return table
+
+
+def _rate(ours: Contender, way: str, options: Options, seed: int) -> float:
+    order = Order(way=way, size=SIZE, hot=False, seconds=options.seconds, seed=seed)
+    return float(ours.measure(order)["tx_per_s"])
 
 
 def _brokers(stack: ExitStack, options: Options) -> tuple[list[str], list[str]]:

@@ -194,8 +194,8 @@ def test_the_command_leads_and_stops_when_told(django_db_setup, settings):
 LOCK_SESSION = """
 import django
 django.setup()
-from config.schedule import _own_connection
-print(_own_connection().execute("SHOW application_name").fetchone()[0])
+from config.runtime.database import session_connection
+print(session_connection().execute("SHOW application_name").fetchone()[0])
 """
 
 
