@@ -191,6 +191,7 @@ def _journals(ids: list[UUID], clients: str, posted_at: str, lines: dict[str, li
         "account_version": numbers(lines["version"]),
         "posted_after": numbers(lines["posted_after"]),
         "pending_after": numbers([0] * (2 * len(ids))),
+        "pending_debits_after": numbers([0] * (2 * len(ids))),
     }
 
 

@@ -48,25 +48,29 @@ FROM generate_series(1, 1000000) n;
 
 DELETE FROM ledger_entry WHERE account_id IN (SELECT id FROM wallet WHERE number IN (0, 1));
 INSERT INTO ledger_entry (
-    journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after, posted_at
+    journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after,
+    pending_debits_after, posted_at
 )
 SELECT
-    pg_temp.uuid7(n, '111'), 1, (SELECT id FROM wallet WHERE number = 0), 'USD', 'posted', -100, n, n * -100, 0,
+    pg_temp.uuid7(n, '111'), 1, (SELECT id FROM wallet WHERE number = 0), 'USD', 'posted', -100, n, n * -100, 0, 0,
     pg_temp.moment(n)
 FROM generate_series(1, 1000000) n;
 INSERT INTO ledger_entry (
-    journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after, posted_at
+    journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after,
+    pending_debits_after, posted_at
 )
 SELECT
-    pg_temp.uuid7(n, '222'), 1, (SELECT id FROM wallet WHERE number = 1), 'USD', 'posted', -100, n, n * -100, 0,
+    pg_temp.uuid7(n, '222'), 1, (SELECT id FROM wallet WHERE number = 1), 'USD', 'posted', -100, n, n * -100, 0, 0,
     pg_temp.moment(2000000) + n * interval '1 ms'
 FROM generate_series(1, 1000000) n;
-INSERT INTO ledger_timeshift (account_id, begins_at, account_version, ends_at, layer, amount_minor)
-SELECT w.id, pg_temp.moment(n) - interval '10 days', n, pg_temp.moment(n), 'posted', -100
+INSERT INTO ledger_timeshift (
+    account_id, begins_at, account_version, ends_at, posted_minor, pending_minor, pending_debits_minor
+)
+SELECT w.id, pg_temp.moment(n) - interval '10 days', n, pg_temp.moment(n), -100, 0, 0
 FROM generate_series(100, 1000000, 100) n, wallet w
 WHERE w.number = 0
 UNION ALL
-SELECT w.id, pg_temp.moment(n), n, pg_temp.moment(2000000) + n * interval '1 ms', 'posted', -100
+SELECT w.id, pg_temp.moment(n), n, pg_temp.moment(2000000) + n * interval '1 ms', -100, 0, 0
 FROM generate_series(1, 1000000) n, wallet w
 WHERE w.number = 1;
 UPDATE ledger_balance

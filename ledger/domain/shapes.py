@@ -190,8 +190,9 @@ class AccountShape(Struct, frozen=True, kw_only=True):
 class BalanceAtShape(BalanceShape, frozen=True, kw_only=True):
     """A balance as it was booked at a moment, `version` counts the entries until then.
 
-    With `effective_at` only those of them that took effect by that moment are in it. Of a past moment holds for and
-    against the account are known by their difference alone: `held` is then by how much more was held against it.
+    With `effective_at` only those of them that took effect by that moment are in it. `held` is what open holds could
+    still take from the account: open is a hold from when it was booked (or took effect) until its capture, void or
+    expiry was (or did), which takes effect when it is booked, but not before the hold.
     """
 
     account: AccountName

@@ -43,7 +43,7 @@ class Entry(models.Model):
     """One line of a journal: debits positive, credits negative.
 
     `account_version` counts the account's lines without gaps; `posted_after` and `pending_after` are its sums
-    (debits less credits) after this line.
+    (debits less credits) after this line, `pending_debits_after` is what its open holds may still debit then.
     """
 
     pk = models.CompositePrimaryKey("journal_id", "line")
@@ -58,6 +58,7 @@ class Entry(models.Model):
     account_version = models.BigIntegerField()
     posted_after = MinorUnitsField()
     pending_after = MinorUnitsField()
+    pending_debits_after = MinorUnitsField()
     posted_at = models.DateTimeField()
 
     class Meta:
@@ -73,9 +74,10 @@ class Entry(models.Model):
 class TimeShift(models.Model):
     """An entry that took effect long before or after it was booked, and what it changes between the two.
 
-    From `begins_at` until before `ends_at` the account's sum by effective time is `amount_minor` more than that by
-    booking time. Kept by the guard on entry alone (ledger/sql/journal.sql), for entries whose two times are more than
-    ten seconds apart; the others are few at any moment.
+    From `begins_at` until before `ends_at` the account's sums by effective time are so much more than those by booking
+    time; each stands for the sum of an entry that has its name. Kept by the guard on entry alone
+    (ledger/sql/journal.sql), for entries whose two times are more than ten seconds apart; the others are few at any
+    moment.
     """
 
     pk = models.CompositePrimaryKey("account_id", "begins_at", "account_version")
@@ -83,5 +85,6 @@ class TimeShift(models.Model):
     begins_at = models.DateTimeField()
     account_version = models.BigIntegerField()
     ends_at = models.DateTimeField()
-    layer = models.CharField(max_length=6)
-    amount_minor = MinorUnitsField()
+    posted_minor = MinorUnitsField()
+    pending_minor = MinorUnitsField()
+    pending_debits_minor = MinorUnitsField()

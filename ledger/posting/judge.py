@@ -38,6 +38,7 @@ class Line(NamedTuple):
     account_version: int
     posted_after: int
     pending_after: int
+    pending_debits_after: int
 
 
 @dataclass(slots=True)
@@ -271,12 +272,15 @@ def _posted(balances: Mapping[int, Sums], leg: Leg) -> Line:
     account, amount_minor = leg
     sums = balances[account.id]
     sums.post(_side(amount_minor), abs(amount_minor))
-    return Line(account, Layer.POSTED, amount_minor, sums.version, sums.posted, sums.pending)
+    return _line(account, Layer.POSTED, amount_minor, sums)
 
 
 def _held(balances: Mapping[int, Sums], leg: Leg, *, is_let_go: bool = False) -> Line:
     account, amount_minor = leg
     sums = balances[account.id]
     sums.hold(_side(amount_minor), -abs(amount_minor) if is_let_go else abs(amount_minor))
-    line_minor = -amount_minor if is_let_go else amount_minor
-    return Line(account, Layer.HELD, line_minor, sums.version, sums.posted, sums.pending)
+    return _line(account, Layer.HELD, -amount_minor if is_let_go else amount_minor, sums)
+
+
+def _line(account: AccountRef, layer: Layer, amount_minor: int, sums: Sums) -> Line:
+    return Line(account, layer, amount_minor, sums.version, sums.posted, sums.pending, sums.pending_debits)

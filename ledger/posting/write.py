@@ -54,7 +54,7 @@ def write_round(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *,
             cursor.execute(LEAVE_QUEUE, {"id": uuids([one.intent.id for one in accepted])})
         _move(cursor, [one for one in judged if one.standing is not None])
         if booked:
-            cursor.execute(JOURNALS, _journal_columns(booked) | {"posted_at": posted_at})
+            cursor.execute(JOURNALS, _journal_columns(booked, rfc3339(posted_at)) | {"posted_at": posted_at})
         _note_holds(cursor, judged)
         cursor.execute(HISTORY, _history_columns([one for one, _ in told]) | {"posted_at": posted_at})
         record_events(cursor, [happened(one, shape) for one, shape in told])
@@ -159,7 +159,7 @@ def _standing_columns(standings: Mapping[UUID, Standing]) -> dict[str, Any]:
     }
 
 
-def _journal_columns(booked: Both) -> dict[str, Any]:
+def _journal_columns(booked: Both, posted_at: str) -> dict[str, Any]:
     journal_ids = [one.journal_id for one, _ in booked if one.journal_id is not None]
     lines = [
         (journal_id, number, line)
@@ -173,8 +173,13 @@ def _journal_columns(booked: Both) -> dict[str, Any]:
         "external_ref": texts([shape.receipt_code for _, shape in booked]),
         "kind": texts([one.kind.value for one, _ in booked]),
         "entry_count": numbers([len(one.lines) for one, _ in booked]),
-        # What ends a hold is effective when it is done.
-        "effective_at": texts([shape.effective_at if one.standing is None else None for one, shape in booked]),
+        # What ends a hold is effective when it is done, but not before what it ends.
+        "effective_at": texts(
+            [
+                shape.effective_at if one.standing is None else max(shape.effective_at, posted_at)
+                for one, shape in booked
+            ]
+        ),
         "journal_id": uuids([journal_id for journal_id, _, _ in lines]),
         "line": numbers([number for _, number, _ in lines]),
         "account_id": numbers([line.account.id for _, _, line in lines]),
@@ -184,6 +189,7 @@ def _journal_columns(booked: Both) -> dict[str, Any]:
         "account_version": numbers([line.account_version for _, _, line in lines]),
         "posted_after": numbers([line.posted_after for _, _, line in lines]),
         "pending_after": numbers([line.pending_after for _, _, line in lines]),
+        "pending_debits_after": numbers([line.pending_debits_after for _, _, line in lines]),
     }
 
 

@@ -33,8 +33,8 @@ def balance_at(
     With `effective_at` it is the sum of the entries of that book that took effect at or before that moment: what was
     known at `at` of how the account stood at `effective_at`. Entries never change, so both have one answer for ever.
 
-    What was held at a past moment is read from the sum of pending debits and credits, which are known then only as
-    their difference: a past `held` is that difference on the side that lowers.
+    What was held is what the holds of that book could still take then: an end of a hold that was booked later, or took
+    effect later, has not ended it.
 
     Raises:
         BalanceInFuture: `at` has not come yet, for the books either.
@@ -102,19 +102,20 @@ def _place(totals: tuple[str, int, int]) -> int:
 
 
 def _sums_at(row: Balance, at: datetime) -> tuple[int, int, int]:
-    for version, posted, pending in _rows(SUMS_AT, {"account_id": row.account_id, "at": at}):
-        return version, *_on_normal_side(row, posted, pending)
+    for version, *sums in _rows(SUMS_AT, {"account_id": row.account_id, "at": at}):
+        return version, *_on_normal_side(row, *map(int, sums))
     return 0, 0, 0
 
 
 def _sums_effective(row: Balance, effective_at: datetime, version: int) -> tuple[int, int]:
     asked = {"account_id": row.account_id, "effective_at": effective_at, "newest": version}
     (found,) = _rows(SUMS_EFFECTIVE, asked)
-    return _on_normal_side(row, *found)
+    return _on_normal_side(row, *map(int, found))
 
 
-def _on_normal_side(row: Balance, posted: Any, pending: Any) -> tuple[int, int]:
-    return row.sign * int(posted), max(0, -row.sign * int(pending))
+def _on_normal_side(row: Balance, posted: int, pending: int, pending_debits: int) -> tuple[int, int]:
+    """Return what is booked, and what holds may still take away: pending debits, or credits."""
+    return row.sign * posted, pending_debits if row.sign < 0 else pending_debits - pending
 
 
 def _rows(query: str, parameters: dict[str, Any]) -> list[Any]:

@@ -60,36 +60,43 @@ BEGIN
 
     WITH line AS MATERIALIZED (
         SELECT n.journal_id, n.line, n.account_id, n.currency_id, n.layer, n.amount_minor, n.account_version,
-            n.posted_after, n.pending_after, n.posted_at, j.entry_count,
-            j.kind = 'hold' AS holds,
+            n.posted_after, n.pending_after, n.pending_debits_after, n.posted_at, j.entry_count,
+            held.debit AS held_debit,
             n.posted_at = j.posted_at AND (n.layer = 'posted' OR j.kind NOT IN ('post', 'reversal')) AS fits_journal,
             a.client_id = j.client_id AND a.currency_id = n.currency_id AS fits_account,
             j.effective_at,
             lead(n.account_version) OVER chain AS next_version,
             lead(n.posted_after - CASE n.layer WHEN 'posted' THEN n.amount_minor ELSE 0 END) OVER chain AS next_posted,
             lead(n.pending_after - CASE n.layer WHEN 'held' THEN n.amount_minor ELSE 0 END) OVER chain AS next_pending,
+            lead(n.pending_debits_after - held.debit) OVER chain AS next_pending_debits,
             lead(n.posted_at) OVER chain AS next_posted_at
         FROM new_entries n
         LEFT JOIN ledger_journal j ON j.id = n.journal_id
         LEFT JOIN ledger_account a ON a.id = n.account_id
+        -- What a hold adds on one side, its capture, void or expiry takes off the same side.
+        CROSS JOIN LATERAL (
+            VALUES (CASE WHEN n.layer = 'held' AND (n.amount_minor > 0) = (j.kind = 'hold') THEN n.amount_minor ELSE 0 END)
+        ) AS held (debit)
         WINDOW chain AS (PARTITION BY n.account_id ORDER BY n.account_version)
     ),
-    -- What a hold adds on one side, its capture, void or expiry takes off the same side. The last line of an account
-    -- must say what its sums are then; each other line must say what the next one begins with.
+    -- The last line of an account must say what its sums are then; each other line must say what the next one begins
+    -- with.
     delta AS (
         SELECT account_id, count(*) AS lines, min(posted_at) AS first_at, max(posted_at) AS last_at,
             sum(amount_minor) FILTER (WHERE layer = 'posted' AND amount_minor > 0) AS posted_debits,
             -sum(amount_minor) FILTER (WHERE layer = 'posted' AND amount_minor < 0) AS posted_credits,
-            sum(amount_minor) FILTER (WHERE layer = 'held' AND (amount_minor > 0) = holds) AS pending_debits,
-            -sum(amount_minor) FILTER (WHERE layer = 'held' AND (amount_minor < 0) = holds) AS pending_credits,
+            sum(held_debit) AS pending_debits,
+            sum(held_debit - amount_minor) FILTER (WHERE layer = 'held') AS pending_credits,
             max(account_version) AS last_version,
             max(posted_after) FILTER (WHERE next_version IS NULL) AS posted_after,
             max(pending_after) FILTER (WHERE next_version IS NULL) AS pending_after,
+            max(pending_debits_after) FILTER (WHERE next_version IS NULL) AS pending_debits_after,
             bool_and(
                 next_version IS NULL
                 OR next_version = account_version + 1
                     AND next_posted = posted_after
                     AND next_pending = pending_after
+                    AND next_pending_debits = pending_debits_after
                     AND next_posted_at >= posted_at
             ) AS follows
         FROM line
@@ -100,7 +107,7 @@ BEGIN
         UPDATE ledger_balance b
         SET posted_debits = b.posted_debits + coalesce(d.posted_debits, 0),
             posted_credits = b.posted_credits + coalesce(d.posted_credits, 0),
-            pending_debits = b.pending_debits + coalesce(d.pending_debits, 0),
+            pending_debits = b.pending_debits + d.pending_debits,
             pending_credits = b.pending_credits + coalesce(d.pending_credits, 0),
             version = b.version + d.lines,
             last_posted_at = CASE WHEN b.last_posted_at > d.first_at THEN NULL ELSE d.last_at END
@@ -111,13 +118,19 @@ BEGIN
             AND d.last_version = b.version
             AND d.posted_after = b.posted_debits - b.posted_credits
             AND d.pending_after = b.pending_debits - b.pending_credits
+            AND d.pending_debits_after = b.pending_debits
             AS continues
     ),
     shifted AS (
-        INSERT INTO ledger_timeshift (account_id, begins_at, account_version, ends_at, layer, amount_minor)
-        SELECT account_id, least(effective_at, posted_at), account_version, greatest(effective_at, posted_at), layer,
-            CASE WHEN effective_at < posted_at THEN amount_minor ELSE -amount_minor END
+        INSERT INTO ledger_timeshift (
+            account_id, begins_at, account_version, ends_at, posted_minor, pending_minor, pending_debits_minor
+        )
+        SELECT account_id, least(effective_at, posted_at), account_version, greatest(effective_at, posted_at),
+            way * CASE layer WHEN 'posted' THEN amount_minor ELSE 0 END,
+            way * CASE layer WHEN 'held' THEN amount_minor ELSE 0 END,
+            way * held_debit
         FROM line
+        CROSS JOIN LATERAL (VALUES (CASE WHEN effective_at < posted_at THEN 1 ELSE -1 END)) AS shift (way)
         WHERE effective_at NOT BETWEEN posted_at - interval '10 seconds' AND posted_at + interval '10 seconds'
     )
     SELECT

@@ -26,7 +26,7 @@ JOURNALS = "SELECT transaction_id, array_agg(id) FROM ledger_journal WHERE trans
 LINES = """
 SELECT j.id, j.kind, j.entry_count, j.client_id, j.posted_at, a.client_id, a.currency_id = e.currency_id,
     e.line, e.account_id, e.currency_id, e.amount_minor, e.account_version, e.posted_after, e.pending_after,
-    e.posted_at, e.layer
+    e.pending_debits_after, e.posted_at, e.layer
 FROM ledger_entry e JOIN ledger_account a ON a.id = e.account_id LEFT JOIN ledger_journal j ON j.id = e.journal_id
 WHERE a.client_id = %s ORDER BY e.account_id, e.account_version
 """
@@ -74,6 +74,7 @@ class _Line(NamedTuple):
     version: int
     posted_after: int
     pending_after: int
+    pending_debits_after: int
     posted_at: Any
     layer: str
 
@@ -139,16 +140,21 @@ def _of_accounts(lines: list[_Line], balances: list[Any]) -> list[str]:
             found.append(f"{name} has {sums}; its lines say {_sums(rows)}")
         if [row.version for row in rows] != list(range(1, version + 1)):
             found.append(f"{name} has gaps in its versions")
-        after = dict.fromkeys(LAYERS, 0)
+        after = [0, 0, 0, 0]
         for row in rows:
-            after[row.layer] += row.amount
-            if (row.posted_after, row.pending_after) != (after["posted"], after["held"]):
+            _add(after, row)
+            debits, credits_, held_debits, held_credits = after
+            shown = (row.posted_after, row.pending_after, row.pending_debits_after)
+            if shown != (debits - credits_, held_debits - held_credits, held_debits):
                 found.append(f"{name} runs wrong at version {row.version}")
         if any(later.posted_at < earlier.posted_at for earlier, later in pairwise(rows)):
             found.append(f"{name} goes back in time")
-        shown, (_, _, debits, credits_) = after["posted"], sums
+        debits, credits_, held_debits, held_credits = sums
+        balance = debits - credits_
         lowest, highest = (
-            (shown - credits_, shown + debits) if kind in DEBIT_NORMAL else (-shown - debits, -shown + credits_)
+            (balance - held_credits, balance + held_debits)
+            if kind in DEBIT_NORMAL
+            else (-balance - held_debits, -balance + held_credits)
         )
         if (floor is not None and lowest < floor) or (ceiling is not None and highest > ceiling):
             found.append(f"{name} is beyond its limits, at {lowest} to {highest}")
@@ -156,12 +162,16 @@ def _of_accounts(lines: list[_Line], balances: list[Any]) -> list[str]:
 
 
 def _sums(rows: list[_Line]) -> list[int]:
-    """Return posted and pending debits and credits; what ends a hold takes it off the side on which it was held."""
     sums = [0, 0, 0, 0]
     for row in rows:
-        is_credit, is_end = row.amount < 0, row.layer == "held" and row.journal in ENDS
-        sums[2 * (row.layer == "held") + (is_credit is not is_end)] += -abs(row.amount) if is_end else abs(row.amount)
+        _add(sums, row)
     return sums
+
+
+def _add(sums: list[int], row: _Line) -> None:
+    """Add to posted and pending debits and credits; what ends a hold takes it off the side on which it was held."""
+    is_credit, is_end = row.amount < 0, row.layer == "held" and row.journal in ENDS
+    sums[2 * (row.layer == "held") + (is_credit is not is_end)] += -abs(row.amount) if is_end else abs(row.amount)
 
 
 def _of_outcomes(transactions: list[_Transaction], outbox: list[Any]) -> list[str]:

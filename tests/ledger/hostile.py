@@ -122,8 +122,8 @@ Line = dict[str, Any]
 def line(number: int, account: str, amount: int, version: int, after: int, **more: Any) -> Line:
     """Return one line of the new journal, debits positive; values are SQL."""
     fields: Line = {"line": number, "account_id": f"{{{account}}}", "amount_minor": amount, "account_version": version}
-    fields |= {"posted_after": after, "pending_after": 0, "currency_id": "'USD'", "layer": "'posted'"}
-    return fields | {"journal_id": "'{new}'::uuid", "posted_at": "now()"} | more
+    fields |= {"posted_after": after, "pending_after": 0, "pending_debits_after": 0, "layer": "'posted'"}
+    return fields | {"currency_id": "'USD'", "journal_id": "'{new}'::uuid", "posted_at": "now()"} | more
 
 
 # What the engine would write for the intent.
@@ -138,7 +138,7 @@ def right(*, of: int | None = None, **fields: Any) -> tuple[Line, ...]:
 def held(amount: int) -> tuple[Line, Line]:
     """Return two lines that hold money, or with a negative amount release it."""
     return (
-        line(1, "alice", amount, 3, -7000, layer="'held'", pending_after=amount),
+        line(1, "alice", amount, 3, -7000, layer="'held'", pending_after=amount, pending_debits_after=amount),
         line(2, "bob", -amount, 2, -3000, layer="'held'", pending_after=-amount),
     )
 

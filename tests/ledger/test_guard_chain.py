@@ -25,7 +25,7 @@ def chain(**first: object) -> str:
         line(1, "alice", 1000, 3, -6000) | first,
         line(2, "bob", -1000, 2, -4000),
         line(3, "alice", -100, 4, -6000, layer="'held'", pending_after=-100),
-        line(4, "bob", 100, 3, -4000, layer="'held'", pending_after=100),
+        line(4, "bob", 100, 3, -4000, layer="'held'", pending_after=100, pending_debits_after=100),
     ]
     return booking(*lines, kind="'hold'", entry_count=4)
 
@@ -42,6 +42,7 @@ BROKEN = {
     "a version left out": chain(account_version=0),
     "a balance that the next line does not begin with": chain(posted_after=-6001),
     "a held balance that the next line does not begin with": chain(pending_after=1),
+    "held debits that the next line does not begin with": chain(pending_debits_after=1),
 }
 
 

@@ -86,6 +86,10 @@ BOOKINGS = {
     "a version before the first": booking(*right(of=0, account_version=0)),
     "a wrong balance after": booking(*right(of=0, posted_after=-6001)),
     "a wrong held balance after": booking(*right(of=0, pending_after=1)),
+    "held debits after that are not there": booking(*right(of=0, pending_debits_after=1)),
+    "held debits after that are no number": booking(*right(of=0, pending_debits_after="'NaN'")),
+    "held debits called credits": booking(*(one | {"pending_debits_after": 0} for one in held(1000)), kind="'hold'"),
+    "held credits called debits": booking(*(one | {"pending_debits_after": 1000} for one in held(1000)), kind="'hold'"),
     "not a number": booking(*right(of=0, amount_minor="'NaN'", posted_after="'NaN'")),
     "not a number on both sides": booking(*right(amount_minor="'NaN'", posted_after="'NaN'")),
     "nothing moved": booking(*right(amount_minor=0)),
@@ -142,11 +146,11 @@ COPIED = {
     "ledger_entry": (
         (
             "journal_id, account_id, currency_id, layer, posted_at, line, amount_minor, account_version, posted_after, "
-            "pending_after"
+            "pending_after, pending_debits_after"
         ),
         (
-            "{journal},{alice},USD,posted,2026-01-01,3,1000,3,-6000,0\n"
-            "{journal},{bob},USD,posted,2026-01-01,4,-1000,2,-4000,0\n"
+            "{journal},{alice},USD,posted,2026-01-01,3,1000,3,-6000,0,0\n"
+            "{journal},{bob},USD,posted,2026-01-01,4,-1000,2,-4000,0,0\n"
         ),
     ),
 }
@@ -377,7 +381,7 @@ def test_nobody_rewrites_the_books_not_even_their_owner(books: Books, table: str
         "ledger_balance": "floor",
         "ledger_entry": "line",
         "ledger_account": "frozen",
-        "ledger_timeshift": "layer",
+        "ledger_timeshift": "account_version",
     }
     column = columns.get(table, "id")
     stays = verb.startswith("UPDATE") and table in {"ledger_account", "ledger_balance", "ledger_transaction"}

@@ -105,6 +105,10 @@ CORRUPTIONS = {
         f"UPDATE ledger_entry SET posted_after = posted_after + 1 WHERE journal_id = {JOURNAL} AND line = 1",
         {"versions_chained"},
     ),
+    "a running sum of holds is wrong": (
+        f"UPDATE ledger_entry SET pending_debits_after = 1 WHERE journal_id = {JOURNAL} AND line = 1",
+        {"versions_chained"},
+    ),
     "a line's version jumps": (
         f"""
         UPDATE ledger_entry SET account_version = 1000000
@@ -150,8 +154,10 @@ CORRUPTIONS = {
     ),
     "a time shift is made up": (
         f"""
-        INSERT INTO ledger_timeshift (account_id, begins_at, account_version, ends_at, layer, amount_minor)
-        VALUES ({ALICE}, now() - interval '1 day', 1, now(), 'posted', 100)
+        INSERT INTO ledger_timeshift (
+            account_id, begins_at, account_version, ends_at, posted_minor, pending_minor, pending_debits_minor
+        )
+        VALUES ({ALICE}, now() - interval '1 day', 1, now(), 100, 0, 0)
         """,
         {"time_shifts_kept"},
     ),

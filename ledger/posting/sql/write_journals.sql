@@ -4,8 +4,7 @@ WITH journal AS (
         id, client_id, transaction_id, external_ref, kind, entry_count, effective_at, posted_at
     )
     SELECT
-        id, client_id, transaction_id, external_ref, kind, entry_count,
-        coalesce(effective_at, %(posted_at)s::timestamptz), %(posted_at)s::timestamptz
+        id, client_id, transaction_id, external_ref, kind, entry_count, effective_at, %(posted_at)s::timestamptz
     FROM unnest(
         %(id)s::uuid[], %(client_id)s::bigint[], %(transaction_id)s::uuid[], %(external_ref)s::text[],
         %(kind)s::text[], %(entry_count)s::smallint[], %(effective_at)s::timestamptz[]
@@ -13,15 +12,16 @@ WITH journal AS (
 )
 INSERT INTO ledger_entry (
     journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after,
-    posted_at
+    pending_debits_after, posted_at
 )
 SELECT
     journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after,
-    %(posted_at)s::timestamptz
+    pending_debits_after, %(posted_at)s::timestamptz
 FROM unnest(
     %(journal_id)s::uuid[], %(line)s::smallint[], %(account_id)s::bigint[], %(line_currency)s::text[],
     %(layer)s::text[], %(line_amount)s::numeric[], %(account_version)s::bigint[], %(posted_after)s::numeric[],
-    %(pending_after)s::numeric[]
+    %(pending_after)s::numeric[], %(pending_debits_after)s::numeric[]
 ) AS line (
-    journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after
+    journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after,
+    pending_debits_after
 )

@@ -6,6 +6,6 @@ asked AS (
     WHERE account_id = %(account_id)s
 ),
 {versions_at}
-SELECT e.account_version, e.posted_after, e.pending_after
+SELECT e.account_version, e.posted_after, e.pending_after, e.pending_debits_after
 FROM known k
 JOIN ledger_entry e ON e.account_id = k.account_id AND e.account_version = k.version

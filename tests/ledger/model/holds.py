@@ -70,10 +70,10 @@ class Holds(Transfers):
 
     def _end(self, one: Transaction, journal: str, captured: int, let_go: int) -> None:
         is_over = let_go == one.held
-        label = one.ask.label
-        self._write(label, journal, "held", tuple((path, -leg) for path, leg in one.agreed.portion(let_go)), BOOKED_NOW)
+        label, effective = one.ask.label, max(BOOKED_NOW, one.effective)
+        self._write(label, journal, "held", tuple((path, -leg) for path, leg in one.agreed.portion(let_go)), effective)
         if captured:
-            self._write(label, journal, "posted", one.agreed.portion(captured), BOOKED_NOW)
+            self._write(label, journal, "posted", one.agreed.portion(captured), effective)
         one.booked += captured
         ended = "completed" if one.booked else "expired" if journal == "expire" else "voided"
         one.move(ended if is_over else "pending", captured if one.booked else let_go)

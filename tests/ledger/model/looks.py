@@ -21,20 +21,16 @@ class Looks(Books):
             return "statement_range_empty"
         before = 0 if since is None else self._count(path, since)
         lines = [line for line in box.lines[before : self._count(path, until)] if line.layer == "posted"]
-        opening = _sum(box, box.lines[:before], "posted")
-        return opening, [(line.label, box.sign * line.amount) for line in lines], opening + _sum(box, lines, "posted")
+        opening = _booked(box, box.lines[:before])
+        return opening, [(line.label, box.sign * line.amount) for line in lines], opening + _booked(box, lines)
 
     def balance(self, path: str, at: Mark, effective: int | None) -> tuple[int, int, int]:
-        """Return what was known at a moment of how it stood in an hour: posted, held, and how many lines were known.
-
-        What was held in the past is known only as what may leave less what may come.
-        """
+        """Return what was known at a moment of how it stood in an hour: posted, held, and how many lines were known."""
         box = self.boxes[path]
         known = box.lines[: self._count(path, at)]
-        if at is None and effective is None:
-            return box.balance, box.leaving, len(known)
         took_effect = [line for line in known if effective is None or line.effective <= effective]
-        return _sum(box, took_effect, "posted"), max(0, -_sum(box, took_effect, "held")), len(known)
+        seen = Box(box.kind, box.currency, lines=took_effect)
+        return seen.balance, seen.leaving, len(known)
 
     def trial_balance(self, at: Mark) -> dict[tuple[str, str], tuple[int, int]]:
         """Return the sums of the balances that were debits, and of those that were credits, by currency and kind."""
@@ -49,5 +45,5 @@ class Looks(Books):
         return len(self.boxes[path].lines) if at is None else self.marks[at].get(path, 0)
 
 
-def _sum(box: Box, lines: list[Line], layer: str) -> int:
-    return box.sign * sum(line.amount for line in lines if line.layer == layer)
+def _booked(box: Box, lines: list[Line]) -> int:
+    return box.sign * sum(line.amount for line in lines if line.layer == "posted")
