@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from config.runtime.errors import DomainError, Invalid, Kind
+from config.runtime.errors import DomainError, FieldError, Invalid, Kind
 from ledger.domain.shapes import FailureShape
 
 
@@ -527,20 +527,30 @@ RETRYABLE = frozenset({Contention.code, Timeout.code, DependencyDown.code})
 ATTEMPTS_MAX = 5
 
 
-def failure_of(code: str, **fields: Any) -> DomainError:
+def failure_of(code: str, pointer: str | None = None, **fields: Any) -> DomainError:
     """Return the failure that a stored transaction carries, with that code: the books outlive the codes in use."""
-    known = FAILURES.get(code)
-    if known is not None:
-        return known(**fields)
-    failure = FailedOtherwise(**fields)
+    failure = FAILURES.get(code, FailedOtherwise)(**fields)
     failure.code = code  # type: ignore[misc]  # as it is stored
+    if pointer is not None:
+        failure.errors = (FieldError(pointer, code, failure.detail),)
     return failure
 
 
 @cache
-def failure_shape(code: str, attempts: int = 0) -> FailureShape:
-    """Return what is shown of the failure of a transaction after so many tries; made once, as the codes are few."""
-    return FailureShape(code, failure_of(code).detail, retryable=code in RETRYABLE and attempts < ATTEMPTS_MAX)
+def failure_shape(code: str, attempts: int = 0, pointer: str | None = None) -> FailureShape:
+    """Return what is shown of the failure of a transaction after so many tries; made once, as there are few."""
+    is_retryable = code in RETRYABLE and attempts < ATTEMPTS_MAX
+    return FailureShape(code, failure_of(code).detail, retryable=is_retryable, pointer=pointer)
+
+
+def failure_reason(code: str, pointer: str | None) -> str:
+    """Return the reason that the history of a failed transaction gives; `pointer_in` reads the place back."""
+    return code if pointer is None else f"{code} {pointer}"
+
+
+def pointer_in(reason: str | None) -> str | None:
+    """Return the place that the reason of a failure names, if it names one."""
+    return (reason or "").partition(" ")[2] or None
 
 
 AMOUNT_REFUSALS: dict[str, type[Invalid]] = {

@@ -33,11 +33,12 @@ def account_name(account: _Named) -> AccountName:
 
 
 class FailureShape(Struct, frozen=True):
-    """Why a transaction failed, and whether it may be retried."""
+    """Why a transaction failed, and whether it may be retried; of legs, `pointer` is the account that it is about."""
 
     code: str
     detail: str
     retryable: bool = False
+    pointer: str | None = None
 
 
 class LegShape(Struct, frozen=True, kw_only=True):

@@ -16,12 +16,12 @@ from config.runtime.deadline import Overdue, ended_within
 from config.runtime.errors import DomainError
 from ledger.domain.balances import Sums
 from ledger.domain.states import Status
-from ledger.errors import AcceptTimeout, failure_of
+from ledger.errors import AcceptTimeout
 from ledger.locks import ask_about_balances, ask_for_keys, read_balances
 from ledger.posting.attempts import repeated
 from ledger.posting.engine import ask_for_known, known_keys, refused
 from ledger.posting.intents import Intent, Outcome
-from ledger.posting.judge import Judged, Key, TakenKey, refusal, replay
+from ledger.posting.judge import Judged, Key, TakenKey, replay, unbookable
 from ledger.posting.queue import QUEUE, Room
 from ledger.posting.report import report_statuses
 from ledger.posting.shape import transaction_shape
@@ -125,5 +125,5 @@ def _objection(intent: Intent, sums: Mapping[int, Sums], room: Room, joining: in
     """Return what keeps an intent out now; one that is to be executed later is measured, and takes its place, then."""
     if intent.objection is not None or intent.execute_at is not None:
         return intent.objection
-    code = refusal(intent.legs, sums)
-    return room.objection(joining) if code is None else failure_of(code)
+    found = unbookable(intent, sums)
+    return room.objection(joining) if found is None else found.failure

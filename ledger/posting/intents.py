@@ -130,6 +130,12 @@ class Intent:
         (debit, _), (credit, _) = self.legs
         return pair(debit, credit, amount_minor)
 
+    def place_of(self, account_id: int) -> str | None:
+        """Return where it names an account, as a JSON pointer, if it was asked for by its legs."""
+        if self.terms is None or not self.terms.by_legs:
+            return None
+        return next(f"/legs/{index}/account" for index, leg in enumerate(self.legs) if leg.account.id == account_id)
+
     @property
     def owner(self) -> AccountRef:
         """The account that says whose transaction this is, and whose events it joins."""

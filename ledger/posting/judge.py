@@ -13,7 +13,7 @@ from config.runtime.errors import DomainError
 from config.runtime.ids import uuid7s
 from ledger.domain.accounts import AccountRef
 from ledger.domain.balances import Side, Sums
-from ledger.domain.legs import Leg, Legs, totals
+from ledger.domain.legs import Leg, totals
 from ledger.domain.states import JournalKind, Layer, Status
 from ledger.errors import GroupRefused, HoldExpired, IdempotencyKeyReused, failure_of
 from ledger.posting.intents import Action, Intent, Outcome
@@ -27,6 +27,18 @@ class TakenKey(NamedTuple):
 
     request_hash: bytes
     transaction_id: UUID | None
+
+
+class Unbookable(NamedTuple):
+    """Why legs cannot be booked: an error code, and which account it is for, if one of several legs'."""
+
+    code: str
+    pointer: str | None
+
+    @property
+    def failure(self) -> DomainError:
+        """The failure to answer with."""
+        return failure_of(*self)
 
 
 class Line(NamedTuple):
@@ -52,6 +64,7 @@ class Judged:
     intent: Intent
     status: Status
     error_code: str | None = None
+    error_pointer: str | None = None
     lines: tuple[Line, ...] = ()
     kind: JournalKind = JournalKind.POST
     journal_id: UUID | None = None
@@ -174,8 +187,8 @@ class _Bench:
     def _refusal(self, result: int | Outcome) -> DomainError | None:
         if isinstance(result, Outcome):
             return result.refusal
-        error_code = self.judged[result].error_code
-        return None if error_code is None else failure_of(error_code)
+        one = self.judged[result]
+        return None if one.error_code is None else failure_of(one.error_code, one.error_pointer)
 
     def _objection(self, intent: Intent) -> DomainError | None:
         """Return what keeps an intent from being done to the transaction that it names, if it names one."""
@@ -186,9 +199,8 @@ class _Bench:
             return reversal_objection(standing, intent.amount_minor)
         objection = hold_objection(standing, intent, now=self.now)
         if objection is None and intent.action is Action.CAPTURE:
-            codes = [self.balances[leg.account.id].capture_refusal(_side(leg.amount_minor), 0) for leg in intent.legs]
-            code = next(filter(None, codes), None)
-            return None if code is None else failure_of(code)
+            found = uncapturable(intent, self.balances)
+            return None if found is None else found.failure
         return objection
 
     def _end(self, intent: Intent) -> Judged:
@@ -233,24 +245,33 @@ def replay(intent: Intent, holder: TakenKey) -> Outcome:
     return Outcome(replay_of=holder.transaction_id)
 
 
-def refusal(legs: Legs, balances: Mapping[int, Sums]) -> str | None:
-    """Return the error code that keeps legs from being booked, or None."""
-    for account_id, amount_minor in totals(legs).items():
+def unbookable(intent: Intent, balances: Mapping[int, Sums]) -> Unbookable | None:
+    """Return what keeps an intent's legs from being booked, or None."""
+    for account_id, amount_minor in totals(intent.legs).items():
         code = balances[account_id].refusal(_side(amount_minor), abs(amount_minor))
         if code is not None:
-            return code
+            return Unbookable(code, intent.place_of(account_id))
+    return None
+
+
+def uncapturable(intent: Intent, balances: Mapping[int, Sums]) -> Unbookable | None:
+    """Return what keeps from being booked what is held, for which there is room, or None."""
+    for account, amount_minor in intent.legs:
+        code = balances[account.id].capture_refusal(_side(amount_minor), 0)
+        if code is not None:
+            return Unbookable(code, intent.place_of(account.id))
     return None
 
 
 def _verdict(intent: Intent, balances: Mapping[int, Sums], *, now: datetime) -> Judged:
     amount = intent.amount_minor
     is_late = intent.expires_at is not None and intent.expires_at <= now
-    error_code = HoldExpired.code if is_late else refusal(intent.legs, balances)
+    failed = Unbookable(HoldExpired.code, None) if is_late else unbookable(intent, balances)
     attempts, from_status = 0, None
     if intent.accepted is not None:
         attempts, from_status = intent.accepted.attempts, Status.PROCESSING
-    if error_code is not None:
-        return Judged(intent, Status.FAILED, error_code, attempts=attempts, moved_minor=amount, from_status=from_status)
+    if failed is not None:
+        return Judged(intent, Status.FAILED, *failed, attempts=attempts, moved_minor=amount, from_status=from_status)
     is_held = intent.expires_at is not None
     book = _held if is_held else _posted
     return Judged(

@@ -10,7 +10,7 @@ from ledger.domain.balances import Side
 from ledger.domain.legs import shown_terms
 from ledger.domain.money import format_amount
 from ledger.domain.receipts import receipt_code
-from ledger.domain.shapes import AUTOMATIC, MANUAL, LineShape, TransactionShape, account_name
+from ledger.domain.shapes import AUTOMATIC, MANUAL, FailureShape, LineShape, TransactionShape, account_name
 from ledger.domain.states import Status
 from ledger.errors import failure_shape
 from ledger.events.outbox import Happened
@@ -46,7 +46,7 @@ def transaction_shape(judged: Judged, *, posted_at: str) -> TransactionShape:
         peer_user_id=intent.peer_user_id,
         reference=intent.reference,
         description=intent.description,
-        error=failure_shape(judged.error_code, judged.attempts) if judged.error_code else None,
+        error=_failure(judged),
         metadata=intent.metadata,
         effective_at=rfc3339(intent.effective_at) if intent.effective_at else created,
         execute_at=rfc3339(intent.execute_at) if intent.execute_at else None,
@@ -60,6 +60,12 @@ def transaction_shape(judged: Judged, *, posted_at: str) -> TransactionShape:
         created_at=created,
         completed_at=completed_at,
     )
+
+
+def _failure(judged: Judged) -> FailureShape | None:
+    if judged.error_code is None:
+        return None
+    return failure_shape(judged.error_code, judged.attempts, judged.error_pointer)
 
 
 def _captured(standing: Standing | None, exponent: int) -> str:

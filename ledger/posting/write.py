@@ -17,6 +17,7 @@ from ledger.domain.accounts import AccountRef
 from ledger.domain.legs import Terms
 from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
+from ledger.errors import failure_reason
 from ledger.events.outbox import record_events
 from ledger.locks import Cursor
 from ledger.posting.judge import Judged
@@ -200,6 +201,11 @@ def _history_columns(judged: Sequence[Judged]) -> dict[str, Any]:
         "to_status": texts([one.status.value for one in judged]),
         "amount_minor": numbers([one.moved_minor for one in judged]),
         "actor": texts([one.intent.actor for one in judged]),
-        "reason": texts([one.error_code or one.intent.reason for one in judged]),
+        "reason": texts(
+            [
+                failure_reason(one.error_code, one.error_pointer) if one.error_code else one.intent.reason
+                for one in judged
+            ]
+        ),
         "request_id": texts([one.intent.request_id for one in judged]),
     }

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 
 from config.runtime.clock import rfc3339
 from config.runtime.errors import NotFound
@@ -14,19 +14,25 @@ from ledger.domain.accounts import AccountKind, AccountRef
 from ledger.domain.balances import Side
 from ledger.domain.legs import shown_terms
 from ledger.domain.money import format_amount
-from ledger.domain.shapes import AUTOMATIC, MANUAL, EntryShape, MoveShape, TransactionShape, account_name
+from ledger.domain.shapes import AUTOMATIC, MANUAL, EntryShape, FailureShape, MoveShape, TransactionShape, account_name
 from ledger.domain.states import EXECUTING
-from ledger.errors import failure_shape
+from ledger.errors import failure_shape, pointer_in
 from ledger.models import Account, Entry, Transaction, TransactionEvent
 from ledger.queries.accounts import accounts_by_id, remember_accounts
 from ledger.status import saw
 
-_ACCOUNTS = ("debit_account", "credit_account", "currency")
+# The last step of what has failed is its failure; of one between two accounts it says no more than the row.
+_LAST_REASON = TransactionEvent.objects.filter(transaction=OuterRef("pk")).order_by("-id").values("reason")[:1]
+_FAILURE_REASON = Case(When(status="failed", terms__by_legs=True, then=Subquery(_LAST_REASON)))
 
 
 def transactions_of(client_id: int) -> QuerySet[Transaction]:
     """Return a client's transactions with what their shape needs."""
-    return Transaction.objects.filter(client_id=client_id).select_related(*_ACCOUNTS)
+    return _with_all(Transaction.objects.filter(client_id=client_id))
+
+
+def _with_all(rows: QuerySet[Transaction]) -> QuerySet[Transaction]:
+    return rows.select_related("debit_account", "credit_account", "currency").annotate(failure_reason=_FAILURE_REASON)
 
 
 def transactions_for(client_id: int, user_id: str | None) -> list[QuerySet[Transaction]]:
@@ -68,7 +74,7 @@ def shown_transaction(client_id: int, transaction_id: UUID) -> TransactionShape:
 def shown_transactions(transaction_ids: Iterable[UUID]) -> dict[UUID, TransactionShape]:
     """Return transactions as they are now, by id; no status shows less of them afterwards."""
     since = time.monotonic()
-    rows = Transaction.objects.filter(pk__in=list(transaction_ids)).select_related(*_ACCOUNTS)
+    rows = _with_all(Transaction.objects.filter(pk__in=list(transaction_ids)))
     return {shape.id: shape for shape in shown_all(rows, since=since)}
 
 
@@ -107,7 +113,7 @@ def transaction_shape(row: Transaction) -> TransactionShape:
         peer_user_id=row.peer_user_id,
         reference=row.reference,
         description=row.description,
-        error=None if row.error_code is None else failure_shape(row.error_code, row.attempts),
+        error=_failure(row),
         metadata=row.metadata,
         effective_at=rfc3339(row.effective_at),
         execute_at=rfc3339(row.execute_at) if row.execute_at else None,
@@ -121,6 +127,12 @@ def transaction_shape(row: Transaction) -> TransactionShape:
         created_at=rfc3339(row.created_at),
         completed_at=rfc3339(row.completed_at) if row.completed_at else None,
     )
+
+
+def _failure(row: Transaction) -> FailureShape | None:
+    if row.error_code is None:
+        return None
+    return failure_shape(row.error_code, row.attempts, pointer_in(getattr(row, "failure_reason", None)))
 
 
 def history_of(row: Transaction) -> list[MoveShape]:

@@ -59,7 +59,8 @@ def failure_in(shape: TransactionShape) -> DomainError | None:
     """Return why a transaction failed, if it did."""
     if shape.error is None:
         return None
-    return failure_of(shape.error.code, transaction_id=str(shape.id), receipt_code=shape.receipt_code)
+    error, names = shape.error, {"transaction_id": str(shape.id), "receipt_code": shape.receipt_code}
+    return failure_of(error.code, error.pointer, **names)
 
 
 class _Waiting(NamedTuple):
@@ -113,8 +114,9 @@ def try_transaction(
         raise ExecuteAtInDryRun.at("/execute_at")
     # Without its key: what the booking would be is asked, not what became of an earlier one.
     tried = settled_or_raised(post([replace(intent, idempotency_key=None)], dry_run=True)[0])
-    if tried.transaction.error is not None:
-        raise failure_of(tried.transaction.error.code)
+    error = tried.transaction.error
+    if error is not None:
+        raise failure_of(error.code, error.pointer)
     return tried.transaction
 
 

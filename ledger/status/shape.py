@@ -12,7 +12,7 @@ from config.runtime.clock import rfc3339
 from ledger.domain.receipts import receipt_code
 from ledger.domain.shapes import FailureShape, TransactionShape
 from ledger.domain.states import MOVES
-from ledger.errors import failure_shape
+from ledger.errors import failure_shape, pointer_in
 
 FINAL = frozenset(status.value for status, moves in MOVES.items() if not moves)
 
@@ -50,6 +50,7 @@ class StatusRow(NamedTuple):
     status: str
     version: int
     error_code: str | None
+    error_reason: str | None
     attempts: int
     created_at: datetime
     completed_at: datetime | None
@@ -75,7 +76,9 @@ def status_of_row(transaction_id: UUID, row: StatusRow) -> StatusShape:
         receipt_code=receipt_code(transaction_id),
         status=row.status,
         version=row.version,
-        error=None if row.error_code is None else failure_shape(row.error_code, row.attempts),
+        error=None
+        if row.error_code is None
+        else failure_shape(row.error_code, row.attempts, pointer_in(row.error_reason)),
         created_at=rfc3339(row.created_at),
         completed_at=None if row.completed_at is None else rfc3339(row.completed_at),
     )

@@ -26,8 +26,14 @@ SIZE_MAX = 100_000
 RATED = 1_000
 READS_MAX = 3
 READ = """
-SELECT status, version, error_code, attempts, created_at, completed_at
-FROM ledger_transaction
+SELECT status, version, error_code,
+    CASE
+        WHEN status = 'failed' AND terms -> 'by_legs' = 'true' THEN (
+            SELECT reason FROM ledger_transactionevent WHERE transaction_id = t.id ORDER BY id DESC LIMIT 1
+        )
+    END,
+    attempts, created_at, completed_at
+FROM ledger_transaction t
 WHERE id = %s AND client_id = %s
 """
 

@@ -51,10 +51,15 @@ def accept(bank: Tenant) -> UUID:
     answer = bank.post(URL, TRANSFER | {"capture": "manual"}, Prefer="respond-async")
     assert answer.status_code == 202
     transaction_id = UUID(answer.json()["id"])
+    forget(bank, transaction_id)
+    return transaction_id
+
+
+def forget(bank: Tenant, transaction_id: UUID) -> None:
+    """Let nothing but the database know where a transaction stands."""
     tracker._tracker._writer.flush()
     tracker._tracker._memory.begin_process()
     redis_client(settings.REDIS_URL).delete(name(bank, transaction_id))
-    return transaction_id
 
 
 def name(bank: Tenant, transaction_id: UUID) -> str:

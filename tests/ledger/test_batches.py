@@ -206,7 +206,7 @@ def test_an_atomic_batch_that_fails_applies_nothing_and_replays_so(people: Tenan
         assert (answer.status_code, problem["code"]) == (422, "batch_refused")
         found = [(one["index"], one["code"]) for one in problem["items"]]
         assert found == [(1, "insufficient_funds"), (2, "account_unknown"), (3, "insufficient_funds")]
-        assert [one["pointer"] for one in problem["errors"]] == ["/items/1", "/items/2", "/items/3"]
+        assert [one["pointer"] for one in problem["errors"]] == ["/items/1", "/items/2/credit_account", "/items/3"]
     assert first.json()["batch_id"] == second.json()["batch_id"]
     assert (first.get("Idempotent-Replayed"), second["Idempotent-Replayed"]) == (None, "true")
     assert stored(people) == [before[0] + 1, 1, 1]

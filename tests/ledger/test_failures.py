@@ -46,7 +46,7 @@ def test_a_transaction_that_failed_with_a_code_out_of_use_is_shown_everywhere(ba
     shown = bank.get(f"{URL}/{row.pk}").json()
     again = bank.post(URL, TRANSFER, key="once")
 
-    assert shown["error"] == {"code": "daily_limit", "detail": DETAIL, "retryable": False}
+    assert shown["error"] == {"code": "daily_limit", "detail": DETAIL, "retryable": False, "pointer": None}
     assert bank.get(URL).json()["data"] == [shown]
     assert bank.get(f"/v2/receipts/{row.receipt_code}/transaction").json() == shown
     assert (again.status_code, again.json()["code"], again.json()["detail"]) == (409, "daily_limit", DETAIL)

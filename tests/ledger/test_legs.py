@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +17,7 @@ from ledger.services.batches.turns import post_due_batch
 from ledger.services.posting import post_due
 from tests.counted import statements
 from tests.ledger.queueing import emptied, send
+from tests.ledger.statuses import forget
 from tests.ledger.test_bad_input import problem, written
 from tests.people import URL, Tenant, body
 
@@ -500,6 +502,57 @@ def test_a_frozen_leg_fails_all_of_them(shop: Tenant) -> None:
     assert balances(shop, "users:alice:USD", "users:bob:USD") == [("100.00", "0.00"), ("0.00", "0.00")]
     assert Transaction.objects.filter(client=shop.client, status="failed").count() == 1
     assert verify(client_id=shop.client.pk).holds
+
+
+def places(error: Any) -> list[tuple[str, str]]:
+    return [(one["pointer"], one["code"]) for one in error["errors"]]
+
+
+def test_every_answer_names_the_leg_that_keeps_all_of_them_from_being_booked(shop: Tenant) -> None:
+    tax = shop.account("tax:USD")
+    shop.post(f"/v2/accounts/{tax.id}/freeze", {"reason": "audit", "sides": "credits"})
+    asked, third = by_legs(*SALE), "/legs/2/account"
+
+    first, again = (shop.post(URL, asked, key="sale") for _ in range(2))
+    assert (first.status_code, places(first.json())) == (409, [(third, "account_frozen")])
+    assert (again.status_code, places(again.json())) == (409, [(third, "account_frozen")])
+    failed_url = f"{URL}/{first.json()['transaction_id']}"
+    failed, status = shop.get(failed_url).json(), shop.get(f"{failed_url}/status").json()
+    assert failed["error"]["pointer"] == third
+    assert failed == shop.get(URL).json()["data"][0]
+    assert json.loads(OutboxEvent.objects.latest("id").data) == failed | {"entries": []}
+    assert status["error"] == failed["error"]
+    forget(shop, UUID(failed["id"]))
+    assert shop.get(f"{failed_url}/status").json() == status
+    assert shop.get(f"{failed_url}/history").json()["data"][-1]["reason"] == f"account_frozen {third}"
+
+    for refused in (send(shop, asked), shop.post(f"{URL}?dry_run=true", asked)):
+        assert (refused.status_code, places(refused.json())) == (409, [(third, "account_frozen")])
+    assert Transaction.objects.filter(client=shop.client, status="failed").count() == 1
+
+
+def test_the_items_of_a_batch_name_the_leg_too(shop: Tenant) -> None:
+    poor = by_legs(
+        leg("users:alice:USD", "debit", "1.00"), leg("tax:USD", "debit", "1.00"), leg("fees:USD", "credit", "2.00")
+    )
+    limits = {"reason": "-", "floor": "0.00"}
+    assert shop.post(f"/v2/accounts/{shop.account('tax:USD').id}/limits", limits).status_code == 200
+    place = [("/items/1/legs/1/account", "insufficient_funds")]
+
+    batch = shop.post(f"{URL}/batch", {"mode": "partial", "items": [body("1.00"), poor]}).json()
+    stored = shop.get(f"/v2/batches/{batch['id']}/items").json()["data"]
+    assert places(batch["items"][1]["error"]) == places(stored[1]["error"]) == place
+    refused = shop.post(f"{URL}/batch", {"mode": "atomic", "items": [body("1.00"), poor]}).json()
+    assert (refused["code"], places(refused)) == ("batch_refused", place)
+
+
+def test_a_capture_and_a_reversal_name_the_leg_of_the_transaction(shop: Tenant) -> None:
+    held = shop.post(URL, by_legs(*SALE, capture="manual")).json()["id"]
+    booked = shop.post(URL, by_legs(*SALE)).json()["id"]
+    shop.post(f"/v2/accounts/{shop.account('tax:USD').id}/freeze", {"reason": "audit", "sides": "both"})
+    for url in (f"{URL}/{held}/capture", f"{URL}/{booked}/reverse"):
+        assert places(shop.post(url, {}).json()) == [("/legs/2/account", "account_frozen")], url
+    assert places(shop.post(URL, body("200.00")).json()) == []
 
 
 def test_the_account_of_another_client_is_unknown_in_a_leg(shop: Tenant, other_bank: Tenant) -> None:

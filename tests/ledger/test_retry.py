@@ -71,6 +71,7 @@ def test_a_retry_sends_it_on_its_way_and_it_is_booked_once(people: Tenant, conte
         "code": "contention",
         "detail": "Other postings kept it from being booked, however often it was tried.",
         "retryable": True,
+        "pointer": None,
     }
     answer = retry(people, failed)
     assert (answer.status_code, answer.json()["status"], answer.json()["version"]) == (202, "processing", 3)

@@ -31,22 +31,26 @@ from ledger.api.v2.claims import claim_of
 from ledger.api.v2.transactions import DRY_RUN
 from ledger.api.v2.transactions import OPERATION as SINGLE
 from ledger.domain.batches import BatchDetailShape, BatchShape, ItemResult, PlaceShape
-from ledger.domain.shapes import FailureShape, TransactionShape
+from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
-from ledger.errors import failure_of
 from ledger.models import Batch, BatchItem
 from ledger.queries.batches import batch_detail, batch_shape, batches_of, get_batch, item_results, items_of
+from ledger.services.batches.items import places_of
 from ledger.services.batches.retry import OPERATION as RETRY
 from ledger.services.batches.retry import retry_batch
 from ledger.services.batches.submit import OPERATION, REVERSE, SubmittedBatch, reverse_batch, submit_batch, try_batch
 from ledger.services.idempotency import Claim
+from ledger.services.transactions import failure_in
 
 PREFER = header("Prefer", {"type": "string"}, description=f"`{RESPOND_ASYNC}` (RFC 7240): answer 202, post in turns.")
 
 
-class ItemErrorShape(FailureShape, frozen=True):
-    """Why an item has no booking; `errors` are the places of the batch's body that are wrong."""
+class ItemErrorShape(Struct, frozen=True, kw_only=True):
+    """Why an item has no booking, and whether it may be retried; `errors` are the places of the batch's body."""
 
+    code: str
+    detail: str
+    retryable: bool = False
     errors: list[PlaceShape] = []
 
 
@@ -228,11 +232,17 @@ def _item_shape(result: ItemResult) -> BatchItemShape:
 def _judged(result: ItemResult) -> tuple[int, ItemErrorShape | None]:
     refusal, transaction = result.refusal, result.transaction
     if refusal is not None:
-        error = ItemErrorShape(refusal.code, refusal.detail, retryable=refusal.retryable, errors=refusal.errors)
-        return STATUS[refusal.kind], error
+        return STATUS[refusal.kind], ItemErrorShape(
+            code=refusal.code, detail=refusal.detail, retryable=refusal.retryable, errors=refusal.errors
+        )
     if transaction is None or transaction.status == Status.PROCESSING:
         return 202, None
-    failed = transaction.error
-    if failed is None:
+    failure = failure_in(transaction)
+    if failure is None or transaction.error is None:
         return 201, None
-    return status_of(failure_of(failed.code)), ItemErrorShape(failed.code, failed.detail, retryable=failed.retryable)
+    return status_of(failure), ItemErrorShape(
+        code=failure.code,
+        detail=failure.detail,
+        retryable=transaction.error.retryable,
+        errors=places_of(result.index, failure),
+    )

@@ -152,22 +152,24 @@ def _unbooked(result: ItemResult) -> DomainError | None:
     if shape is None:
         return None
     if shape.error is not None:
-        return failure_of(shape.error.code)
+        return failure_of(shape.error.code, shape.error.pointer)
     refusal = _NOT_BOOKED.get(shape.status)
     return None if refusal is None else refusal()
 
 
 def refused_item(index: int, refusal: DomainError) -> ItemResult:
-    """Return the result of an item that has no transaction; places in the item become places in the batch."""
+    """Return the result of an item that has no transaction."""
     return ItemResult(
         index=index,
         refusal=ItemRefusal(
-            kind=refusal.kind,
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=[PlaceShape(f"/items/{index}{at.pointer}", at.code, at.detail) for at in refusal.errors],
+            kind=refusal.kind, code=refusal.code, detail=refusal.detail, errors=places_of(index, refusal)
         ),
     )
+
+
+def places_of(index: int, failure: DomainError) -> list[PlaceShape]:
+    """Return places in an item as places in the batch."""
+    return [PlaceShape(f"/items/{index}{at.pointer}", at.code, at.detail) for at in failure.errors]
 
 
 def refusal_after(code: str, attempts: int) -> ItemRefusal:

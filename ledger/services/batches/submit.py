@@ -15,7 +15,7 @@ from config.runtime.deadline import Overdue, ended_within
 from config.runtime.errors import DomainError, FieldError
 from config.runtime.ids import uuid7
 from config.runtime.tracing import outgoing_headers
-from ledger.domain.batches import BatchDetailShape, BatchMode, BatchStatus, ItemResult
+from ledger.domain.batches import BatchDetailShape, BatchMode, BatchStatus, ItemRefusal, ItemResult
 from ledger.domain.states import Status
 from ledger.errors import (
     AcceptTimeout,
@@ -73,8 +73,14 @@ class SubmittedBatch:
         return BatchRefused(
             batch_id=str(self.batch.id),
             items=[{"index": index, "code": refusal.code, "detail": refusal.detail} for index, refusal in found],
-            errors=tuple(FieldError(f"/items/{index}", refusal.code, refusal.detail) for index, refusal in found),
+            errors=tuple(place for index, refusal in found for place in _places(index, refusal)),
         )
+
+
+def _places(index: int, refusal: ItemRefusal) -> list[FieldError]:
+    """Return the places of the batch's body that are wrong: the item, if nothing in it is named."""
+    named = [FieldError(one.pointer, one.code, one.detail) for one in refusal.errors]
+    return named or [FieldError(f"/items/{index}", refusal.code, refusal.detail)]
 
 
 class _Earlier(Exception):
