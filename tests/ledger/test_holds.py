@@ -27,7 +27,7 @@ from ledger.services.posting import post_due
 from ledger.services.transactions import Submitted, submit_transaction
 from tests.counted import statements
 from tests.ledger.locks import in_thread
-from tests.ledger.queueing import emptied
+from tests.ledger.queueing import due_now, emptied
 from tests.people import Tenant
 
 URL = "/v2/transactions"
@@ -234,6 +234,33 @@ def test_a_hold_lasts_seven_days_unless_said(people: Tenant) -> None:
     assert abs(row.expires_at - row.created_at - timedelta(days=7)) < timedelta(minutes=1)
     until = rfc3339(now() + timedelta(days=30))
     assert people.post(URL, asked("1.00", expires_at=until)).json()["expires_at"] == until
+
+
+def test_what_is_to_be_held_later_is_held_so_long_from_then_on(people: Tenant) -> None:
+    begins, week, most = in_days(3), timedelta(days=7), timedelta(days=31)
+
+    def ends(**until: datetime) -> str:
+        more = {name: rfc3339(moment) for name, moment in {"execute_at": begins, **until}.items()}
+        answer = people.post(URL, asked("1.00", **more), Prefer="respond-async").json()
+        return str(answer.get("expires_at") or answer["code"])
+
+    assert ends() == rfc3339(begins + week)
+    assert ends(expires_at=begins + MICROSECOND) == rfc3339(begins + MICROSECOND)
+    assert ends(expires_at=begins) == "expires_at_out_of_range"
+    assert ends(expires_at=begins + most) == rfc3339(begins + most)
+    assert ends(expires_at=begins + most + MICROSECOND) == "expires_at_out_of_range"
+
+
+def test_what_was_held_late_ends_as_if_it_had_been_in_time(people: Tenant) -> None:
+    begins = in_days(3)
+    answer = people.post(URL, asked("1.00", execute_at=rfc3339(begins)), Prefer="respond-async").json()
+    due_now(UUID(answer["id"]))
+    while post_due(0, now=begins + timedelta(hours=5)):
+        pass
+    ended = begins + timedelta(days=7)
+    part = {"amount": "0.50", "is_final": False}
+    assert code_of(capture_transaction, people, answer["id"], ended - MICROSECOND, **part) == "pending"
+    assert code_of(capture_transaction, people, answer["id"], ended, **part) == "hold_expired"
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,11 @@ class TransactionIn(Body, frozen=True, kw_only=True):
         Meta(description="manual: hold the amount until it is captured, voided or expired."),
     ] = "automatic"
     expires_at: (
-        Annotated[datetime, Meta(tz=True, description="When a hold ends: after 7 days unless said, at most 31.")] | None
+        Annotated[
+            datetime,
+            Meta(tz=True, description="When a hold ends: 7 days from now or execute_at unless said, at most 31."),
+        ]
+        | None
     ) = None
 
 
