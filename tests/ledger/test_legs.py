@@ -544,6 +544,11 @@ def test_the_items_of_a_batch_name_the_leg_too(shop: Tenant) -> None:
     assert places(batch["items"][1]["error"]) == places(stored[1]["error"]) == place
     refused = shop.post(f"{URL}/batch", {"mode": "atomic", "items": [body("1.00"), poor]}).json()
     assert (refused["code"], places(refused)) == ("batch_refused", place)
+    shop.post(URL, poor, key="failed")
+    refused = shop.post(
+        f"{URL}/batch", {"mode": "atomic", "items": [body("1.00"), poor | {"idempotency_key": "failed"}]}
+    )
+    assert places(refused.json()) == place
 
 
 def test_a_capture_and_a_reversal_name_the_leg_of_the_transaction(shop: Tenant) -> None:
