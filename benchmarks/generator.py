@@ -157,11 +157,13 @@ class _Connection:
         self._target = target
         self._socket: socket.socket | None = None
         self._received = b""
+        self._status: int | None = None
+        self._left = 0
         self.due = 0.0
 
     def send(self, request: bytes, *, due: float) -> int:
         """Send a request and return the descriptor on which its answer arrives."""
-        self.due, self._received = due, b""
+        self.due, self._received, self._status = due, b"", None
         if self._socket is None:
             self._socket = socket.create_connection(self._target)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -176,14 +178,18 @@ class _Connection:
             piece = self._socket.recv(RECEIVE_BYTES)
         except ConnectionError:
             piece = b""
-        self._received += piece
         if not piece:
             self.close()
             return BROKEN
-        head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end or len(body) < _length(head):
-            return None
-        return int(head[9:12])
+        if self._status is None:
+            self._received += piece
+            head, end, body = self._received.partition(b"\r\n\r\n")
+            if not end:
+                return None
+            self._status, self._left = int(head[9:12]), _length(head) - len(body)
+        else:
+            self._left -= len(piece)  # of a body the length alone is looked at: a statement has megabytes
+        return self._status if self._left <= 0 else None
 
     def close(self) -> None:
         if self._socket is not None:
