@@ -134,7 +134,7 @@ def _lines(row: Balance, opening: _Stand, closing: _Stand) -> list[_Line]:
                 raise StatementTooLong(lines_max=LINES_MAX, to=rfc3339(too_many[0]))
         cursor.execute(ROW_BY_ROW)
         cursor.execute(LINES, parameters | {"counterparties_max": COUNTERPARTIES_MAX})
-        return [_Line(*found) for found in cursor.fetchall()]
+        return list(map(_Line._make, cursor.fetchall()))
 
 
 def _names(id_lists: Iterable[str]) -> dict[str, tuple[AccountName, ...]]:

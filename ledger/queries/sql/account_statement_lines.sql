@@ -6,6 +6,9 @@ SELECT e.account_version, e.journal_id::text, e.line, e.amount_minor::text, e.po
     to_char(j.effective_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     j.kind, j.transaction_id::text, j.external_ref, t.type, t.reference, t.description,
     CASE
+        -- One amount between two accounts: the other one needs no look at its line.
+        WHEN t.terms IS NULL THEN
+            ARRAY[CASE e.account_id WHEN t.debit_account_id THEN t.credit_account_id ELSE t.debit_account_id END]
         WHEN coalesce(reversed.debit_account_id, t.debit_account_id) IS NULL THEN ARRAY (
             SELECT o.account_id
             FROM ledger_entry o

@@ -40,6 +40,7 @@ NOTE_LENGTH = 500
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 _INDICATORS = {Side.DEBIT.value: "DBIT", Side.CREDIT.value: "CRDT"}
 _OTHER_ROLES = {Side.DEBIT.value: "Cdtr", Side.CREDIT.value: "Dbtr"}
+_NOT_PROVIDED = "NOTPROVIDED"
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
@@ -123,15 +124,18 @@ def _summary(debits: TurnoverShape, credits_: TurnoverShape) -> str:
 def _entry(line: AccountStatementLineShape, currency: str) -> str:
     amount = f'<Amt Ccy="{currency}">{line.amount}</Amt><CdtDbtInd>{_INDICATORS[line.side]}</CdtDbtInd>'
     reversal = "<RvslInd>true</RvslInd>" if line.journal_kind == JournalKind.REVERSAL else ""
-    reference, description = _clean(line.reference), _clean(line.description)
+    end_to_end, remittance = _NOT_PROVIDED, ""
+    if line.reference or line.description:
+        reference, description = _clean(line.reference), _clean(line.description)
+        end_to_end, remittance = escape(reference[:ID_LENGTH]) or _NOT_PROVIDED, _remittance(reference, description)
     return (
         f"<Ntry><NtryRef>{line.account_version}</NtryRef>{amount}{reversal}<Sts><Cd>BOOK</Cd></Sts>"
         f"<BookgDt><Dt>{line.posted_at[:10]}</Dt></BookgDt><ValDt><Dt>{line.effective_at[:10]}</Dt></ValDt>"
         f"<AcctSvcrRef>{line.receipt_code}</AcctSvcrRef>"
         f"<BkTxCd><Prtry><Cd>{line.type}</Cd><Issr>Countinghouse</Issr></Prtry></BkTxCd>"
-        f"<NtryDtls><TxDtls><Refs><EndToEndId>{escape(reference[:ID_LENGTH]) or 'NOTPROVIDED'}</EndToEndId>"
+        f"<NtryDtls><TxDtls><Refs><EndToEndId>{end_to_end}</EndToEndId>"
         f"<TxId>{line.transaction_id.replace('-', '')}</TxId></Refs>{amount}"
-        f"{_parties(line)}{_remittance(reference, description)}{_others(line)}</TxDtls></NtryDtls></Ntry>"
+        f"{_parties(line)}{remittance}{_others(line)}</TxDtls></NtryDtls></Ntry>"
     )
 
 
@@ -160,8 +164,10 @@ def _remittance(reference: str, description: str) -> str:
 
 
 def _others(line: AccountStatementLineShape) -> str:
+    if len(line.counterparties) == 1:
+        return ""
     others = ", ".join([account.path for account in line.counterparties[1:]])
-    return others and f"<AddtlTxInf>{others[:NOTE_LENGTH]}</AddtlTxInf>"
+    return f"<AddtlTxInf>{others[:NOTE_LENGTH]}</AddtlTxInf>"
 
 
 def _clean(text: str | None) -> str:
