@@ -164,7 +164,7 @@ def ask_about_balances(cursor: Cursor, account_ids: Iterable[int]) -> None:
 def read_balances(cursor: Cursor) -> dict[int, Sums]:
     """Return the sums by account id, with the states of the accounts."""
     found: dict[int, Sums] = {}
-    for *row, status, frozen in cursor:
+    for *row, status, frozen in cursor.fetchall():
         sums = found[row[0]] = _sums(*row)
         sums.status, sums.frozen = status, frozen
     return found
@@ -172,8 +172,8 @@ def read_balances(cursor: Cursor) -> dict[int, Sums]:
 
 def locked_balances(locks: Cursor, states: Cursor) -> dict[int, Sums]:
     """Return the locked sums by account id."""
-    sums = {row[0]: _sums(*row) for row in locks}
-    for account_id, status, frozen in states:
+    sums = {row[0]: _sums(*row) for row in locks.fetchall()}
+    for account_id, status, frozen in states.fetchall():
         sums[account_id].status, sums[account_id].frozen = status, frozen
     return sums
 

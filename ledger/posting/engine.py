@@ -241,7 +241,7 @@ def ask_for_known(cursor: Cursor, keyed: Sequence[Key]) -> None:
 
 def known_keys(cursor: Cursor) -> dict[Key, TakenKey]:
     """Return who has the keys that are taken."""
-    return {(client, key): TakenKey(request_hash, holder) for client, key, request_hash, holder in cursor}
+    return {(client, key): TakenKey(request_hash, holder) for client, key, request_hash, holder in cursor.fetchall()}
 
 
 def _around_locked(

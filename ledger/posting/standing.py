@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from config.runtime.arrays import uuids
@@ -29,8 +29,7 @@ from ledger.posting.intents import Action, Intent
 LOCK_TARGETS = sql_file("ledger/posting", "lock_targets")
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What moves of a transaction, as its locked row says; `version` is that of the last move."""
 
     status: Status
@@ -53,8 +52,7 @@ class Standing:
         status = Status.PENDING
         if is_over:
             status = Status.COMPLETED if booked else Status.EXPIRED if by is Action.EXPIRE else Status.VOIDED
-        return replace(
-            self,
+        return self._replace(
             status=status,
             version=self.version + 1,
             booked_minor=booked,
@@ -65,7 +63,7 @@ class Standing:
         """Return where it stands after a reversal of so much."""
         total = self.reversed_minor + amount_minor
         status = Status.REVERSED if total == self.booked_minor else self.status
-        return replace(self, status=status, version=self.version + 1, reversed_minor=total)
+        return self._replace(status=status, version=self.version + 1, reversed_minor=total)
 
 
 def hold_objection(standing: Standing, intent: Intent, *, now: datetime) -> DomainError | None:
@@ -119,7 +117,7 @@ def ask_for_targets(cursor: Cursor, ids: set[UUID]) -> None:
 
 def standings(cursor: Cursor) -> dict[UUID, Standing]:
     """Return where the locked transactions stand."""
-    return {row[0]: _standing(*row[1:]) for row in cursor}
+    return {row[0]: _standing(*row[1:]) for row in cursor.fetchall()}
 
 
 def _standing(  # noqa: PLR0917  (one row, column by column)
