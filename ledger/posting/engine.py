@@ -21,7 +21,6 @@ from django.db import DatabaseError, transaction
 from psycopg import errors as pg
 
 from config.runtime.arrays import numbers, texts
-from config.runtime.clock import rfc3339
 from config.runtime.database import pipeline, raw_cursor
 from config.runtime.deadline import Overdue, ended_within
 from config.runtime.errors import DomainError
@@ -44,7 +43,6 @@ from ledger.posting.attempts import KEY_CONSTRAINT, repeated
 from ledger.posting.intents import Intent, Outcome
 from ledger.posting.judge import Judged, Key, TakenKey, judge, units
 from ledger.posting.report import report_outcomes, report_statuses
-from ledger.posting.shape import transaction_shape
 from ledger.posting.standing import Standing, ask_for_targets, standings
 from ledger.posting.write import write_round
 
@@ -160,10 +158,7 @@ def settle(
         before()
     posted_at = found.posted_at
     verdicts = judge(intents, found.balances, found.taken, found.standings, now=now or posted_at)
-    moment = rfc3339(posted_at)
-    shapes = [transaction_shape(one, posted_at=moment) for one in verdicts.judged]
-    if verdicts.judged:
-        write_round(verdicts.judged, shapes, posted_at=posted_at)
+    shapes = write_round(verdicts.judged, posted_at=posted_at) if verdicts.judged else []
     outcomes = [
         Outcome(transaction=shapes[result]) if isinstance(result, int) else result for result in verdicts.results
     ]

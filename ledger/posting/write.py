@@ -21,7 +21,7 @@ from ledger.errors import failure_reason
 from ledger.events.outbox import record_events
 from ledger.locks import Cursor
 from ledger.posting.judge import Judged
-from ledger.posting.shape import happened
+from ledger.posting.shape import happened, transaction_shape
 from ledger.posting.standing import Standing
 
 TRANSACTIONS = sql_file("ledger/posting", "write_transactions")
@@ -40,25 +40,36 @@ END_HOLDS = "DELETE FROM ledger_openhold WHERE transaction_id = ANY(%(id)s::uuid
 Both = Sequence[tuple[Judged, TransactionShape]]
 
 
-def write_round(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, posted_at: datetime) -> None:
-    """Write transactions, journals with their lines, history and outbox rows, in one round trip."""
-    both = list(zip(judged, shapes, strict=True))
-    new = [(one, shape) for one, shape in both if one.standing is None and one.intent.accepted is None]
-    accepted = [one for one in judged if one.standing is None and one.intent.accepted is not None]
-    booked = [(one, shape) for one, shape in both if one.journal_id is not None]
-    told = [(one, shape) for one, shape in both if one.is_told]
+def write_round(judged: Sequence[Judged], *, posted_at: datetime) -> list[TransactionShape]:
+    """Write transactions, journals with their lines, history and outbox rows, in one round trip.
+
+    Return the transactions as their API shows them at this commit. They are rendered while the database is at what can
+    be written without them.
+    """
+    moment = rfc3339(posted_at)
     with raw_cursor() as cursor, pipeline():
+        _write_moves(cursor, judged, posted_at)
+        shapes = [transaction_shape(one, posted_at=moment) for one in judged]
+        both = list(zip(judged, shapes, strict=True))
+        new = [(one, shape) for one, shape in both if one.standing is None and one.intent.accepted is None]
+        booked = [(one, shape) for one, shape in both if one.journal_id is not None]
         if new:
             cursor.execute(TRANSACTIONS, _transaction_columns(new) | {"posted_at": posted_at})
-        if accepted:
-            cursor.execute(FINISH, _outcome_columns(accepted) | {"posted_at": posted_at})
-            cursor.execute(LEAVE_QUEUE, {"id": uuids([one.intent.id for one in accepted])})
-        _move(cursor, [one for one in judged if one.standing is not None])
         if booked:
-            cursor.execute(JOURNALS, _journal_columns(booked, rfc3339(posted_at)) | {"posted_at": posted_at})
-        _note_holds(cursor, judged)
-        cursor.execute(HISTORY, _history_columns([one for one, _ in told]) | {"posted_at": posted_at})
-        record_events(cursor, [happened(one, shape) for one, shape in told])
+            cursor.execute(JOURNALS, _journal_columns(booked, moment) | {"posted_at": posted_at})
+        record_events(cursor, [happened(one, shape) for one, shape in both if one.is_told])
+    return shapes
+
+
+def _write_moves(cursor: Cursor, judged: Sequence[Judged], posted_at: datetime) -> None:
+    """Write what moves of transactions that stand or were accepted, which holds begin and end, and the history."""
+    accepted = [one for one in judged if one.standing is None and one.intent.accepted is not None]
+    if accepted:
+        cursor.execute(FINISH, _outcome_columns(accepted) | {"posted_at": posted_at})
+        cursor.execute(LEAVE_QUEUE, {"id": uuids([one.intent.id for one in accepted])})
+    _move(cursor, [one for one in judged if one.standing is not None])
+    _note_holds(cursor, judged)
+    cursor.execute(HISTORY, _history_columns([one for one in judged if one.is_told]) | {"posted_at": posted_at})
 
 
 def _move(cursor: Cursor, moved: Sequence[Judged]) -> None:

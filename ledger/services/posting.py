@@ -38,7 +38,6 @@ from ledger.posting.engine import Settled, isolate, settle
 from ledger.posting.intents import Accepted, Intent
 from ledger.posting.judge import Judged
 from ledger.posting.queue import QUEUE
-from ledger.posting.shape import transaction_shape
 from ledger.posting.write import write_round
 from ledger.queries.accounts import accounts_by_id
 
@@ -255,7 +254,6 @@ def _next_attempt(lane: int, transaction_id: UUID, code: str) -> Settled | None:
 
 
 def _failed(intent: Intent, code: str, attempts: int) -> Settled:
-    moment = clock.now()
     judged = [
         Judged(
             intent,
@@ -266,9 +264,7 @@ def _failed(intent: Intent, code: str, attempts: int) -> Settled:
             from_status=Status.PROCESSING,
         )
     ]
-    shapes = [transaction_shape(judged[0], posted_at=clock.rfc3339(moment))]
-    write_round(judged, shapes, posted_at=moment)
-    return Settled(judged, shapes, [])
+    return Settled(judged, write_round(judged, posted_at=clock.now()), [])
 
 
 def _intent(row: _Due, accounts: Mapping[int, AccountRef]) -> Intent:
