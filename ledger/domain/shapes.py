@@ -33,7 +33,10 @@ def account_name(account: _Named) -> AccountName:
 
 
 class FailureShape(Struct, frozen=True):
-    """Why a transaction failed, and whether it may be retried; of legs, `pointer` is the account that it is about."""
+    """Why a transaction failed, and whether it may be retried.
+
+    `pointer` is the account that it is about, such as `/legs/3/account`, where it was asked for by its legs.
+    """
 
     code: str
     detail: str

@@ -30,7 +30,7 @@ class TakenKey(NamedTuple):
 
 
 class Unbookable(NamedTuple):
-    """Why legs cannot be booked: an error code, and which account it is for, if one of several legs'."""
+    """Why an intent cannot be booked: an error code, and the place of the account, where it was asked for by legs."""
 
     code: str
     pointer: str | None
