@@ -55,6 +55,7 @@ _ENTRY = {
     "account_version": "e.account_version",
     "posted_after": "e.posted_after",
     "pending_after": "e.pending_after",
+    "pending_debits_after": "e.pending_debits_after",
     "posted_at_us": _TIME.format("e.posted_at"),
 }
 JOURNAL_FIELDS, ENTRY_FIELDS, ASKED_FIELDS = tuple(_JOURNAL), tuple(_ENTRY), tuple(_ASKED)
