@@ -12,9 +12,11 @@ from uuid import uuid4
 import pytest
 
 from config.localstack.processes import wait_until
+from ledger.events.models import EventPosition
 from tests.acceptance.pooler import pgbouncer
 from tests.acceptance.server import Relay, Schedule, Server, Worker, running
 from tests.ledger.audit import offences
+from tests.ledger.followed import CURSORS, execute
 from tests.people import URL, Tenant, body
 
 
@@ -39,6 +41,7 @@ def pooled(bank: Tenant, tmp_path: Path) -> Iterator[Service]:
     bank.person("alice", holding="10.00")
     bank.person("bob")
     with pgbouncer() as environment:
+        environment |= {"EVENTS_URL": "null:"}
         server = Server(log=tmp_path / "web.log", **environment)  # type: ignore[arg-type]  # all are texts
         others = [kind(tmp_path / f"{kind.__name__}.log", **environment) for kind in (Worker, Relay, Schedule)]
         with running(server, *others):
@@ -64,4 +67,7 @@ def test_money_moves_and_is_told_of_behind_a_pooler(pooled: Service) -> None:
         return len(pooled.call("/v2/events?types=transaction.completed&limit=200")["data"])
 
     assert wait_until(lambda: told() == 52, timeout_s=20)
+    # Its lanes are locks of a session past the pooler.
+    last = EventPosition.objects.filter(client_id=pooled.bank.client.pk).latest("position").position
+    assert wait_until(lambda: execute(CURSORS, "transport:null")[0][0] >= last, timeout_s=20)
     assert not offences(pooled.bank.client.pk)
