@@ -44,7 +44,9 @@ def test_a_name_that_is_taken_makes_no_client(bank: Tenant, staff: Staff) -> Non
     assert Client.objects.filter(name=bank.client.name).count() == 1
 
 
-def test_a_tier_changes_with_a_reason_that_is_audited_and_nothing_else_changes(bank: Tenant, staff: Staff) -> None:
+def test_a_tier_changes_with_a_reason_that_is_audited_and_nothing_else_changes(staff: Staff) -> None:
+    bank = Tenant.new(scopes=["accounts:read"])
+
     staff.post("clients_client_change", bank.client.pk, name="hijacked", tier="premium", reason="they asked")
 
     client = Client.objects.get(pk=bank.client.pk)
@@ -65,10 +67,8 @@ def test_a_tier_does_not_change_without_a_reason_or_permission(bank: Tenant, sta
 
 
 def test_a_client_stays_internal_while_a_key_holds_a_reserved_scope(bank: Tenant, staff: Staff) -> None:
-    # No route needs such a scope yet, so no service gives one.
-    key = ApiKey.objects.create(
-        key_id=uuid4().hex[:8].upper(), client=bank.client, secret_hash=b"", scopes=["operations:read"]
-    )
+    (key,) = bank.client.keys.all()
+    assert "operations:read" in key.scopes
     url = reverse("admin:clients_client_change", args=[bank.client.pk])
 
     page = staff.http.post(url, {"tier": "free", "reason": "smaller"}, follow=True).content.decode()
