@@ -50,10 +50,14 @@ class Moody:
 
 
 class Busy(DomainError):
+    """Not now."""
+
     kind, code = Kind.BUSY, "busy_now"
 
 
 class Refused(DomainError):
+    """Never."""
+
     kind, code = Kind.CONFLICT, "refused"
 
 
