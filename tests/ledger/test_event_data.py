@@ -112,6 +112,8 @@ def test_types_keep_their_names() -> None:
         "account.opened",
         "account.reopened",
         "account.unfrozen",
+        "batch.completed",
+        "batch.failed",
         "dead_letter.discarded",
         "dead_letter.recorded",
         "dead_letter.replayed",
