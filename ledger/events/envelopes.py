@@ -8,8 +8,10 @@ import msgspec
 
 from config.runtime.clock import rfc3339
 from ledger.events.catalogue import Attributes, schema_of
+from ledger.events.models import DeadLetter
 from ledger.events.stream import Event
 from ledger.events.transports.base import Message
+from ledger.events.types import EventType
 
 SOURCE = "countinghouse"
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
@@ -33,7 +35,25 @@ def message_of(event: Event) -> Message:
 
 def topic_of(event_type: str) -> str:
     """Return where events of a type are published."""
-    return DEAD_LETTER_TOPIC if event_type.startswith("dead_letter.") else TOPIC
+    return DEAD_LETTER_TOPIC if event_type == EventType.DEAD_LETTER_RECORDED else TOPIC
+
+
+def dead_message(event: Event, letter: DeadLetter) -> Message:
+    """Return what is published of a dead letter: the message as it came, and in more headers why it is one."""
+    said = {
+        "x-dead-letter-id": str(letter.pk),
+        "x-consumer": letter.consumer,
+        "x-original-topic": letter.topic,
+        "x-original-partition": "" if letter.partition is None else str(letter.partition),
+        "x-original-offset": letter.offset,
+        "x-error-code": letter.error_code,
+        "x-error-message": letter.error,
+        "x-attempts": str(letter.attempts),
+        "x-failed-at": rfc3339(letter.failed_at),
+        "x-client": str(event.client),
+    }
+    traced = {"traceparent": letter.trace} if letter.trace else {}
+    return Message(DEAD_LETTER_TOPIC, letter.key, bytes(letter.body), {**letter.headers, **traced, **said})
 
 
 def headers_of(event: Event) -> dict[str, str]:

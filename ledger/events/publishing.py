@@ -6,17 +6,19 @@ order.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from django.db import transaction
 
 from config.runtime.errors import DomainError, Kind
 from ledger.events.dead_letters import record_dead_letters
-from ledger.events.envelopes import message_of
+from ledger.events.envelopes import dead_message, message_of
 from ledger.events.listeners import letter_of
+from ledger.events.models import DeadLetter
 from ledger.events.stream import Event, Window, advance
-from ledger.events.transports.base import Transport
+from ledger.events.transports.base import Message, Transport
+from ledger.events.types import EventType
 
 
 class MessageRefused(DomainError):
@@ -41,7 +43,7 @@ class TransportFollower(NamedTuple):
         Raises:
             TransportAway: nobody knows what has been published; the window will be again.
         """
-        refused = self.transport.publish([message_of(event) for event in window.events]) if window.events else {}
+        refused = self.transport.publish(_messages(window.events)) if window.events else {}
         letters = [
             letter_of(self.name, window.events[index], MessageRefused.code, why, 1) for index, why in refused.items()
         ]
@@ -57,9 +59,16 @@ class TransportFollower(NamedTuple):
             TransportAway: nobody knows whether it has been published.
             MessageRefused: the broker does not take it now either.
         """
-        for why in self.transport.publish([message_of(event)]).values():
+        for why in self.transport.publish(_messages([event])).values():
             raise MessageRefused(why)
 
     def take_parked(self, lanes: Collection[int]) -> int:  # noqa: ARG002  (as every follower)
         """Do nothing: a transport parks nothing."""
         return 0
+
+
+def _messages(events: Sequence[Event]) -> list[Message]:
+    """Return what is published of events: of a dead letter the message that it is."""
+    dead = [event.key for event in events if event.type == EventType.DEAD_LETTER_RECORDED]
+    letters = DeadLetter.objects.in_bulk(dead) if dead else {}
+    return [dead_message(event, letters[event.key]) if event.key in letters else message_of(event) for event in events]

@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ledger.models import Transaction
 from ledger.services.posting import post_due
 from tests.acceptance.server import Server
@@ -37,6 +39,7 @@ checks.negative_data_rejection.expected-statuses = [207, 400, 401, 403, 404, 409
 """
 
 
+@pytest.mark.timeout(240)
 def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path) -> None:
     alice, bob, dora = bank.person("alice", holding="50.00"), bank.person("bob"), bank.person("dora", holding="1.00")
     moved = bank.move(alice.path, bob.path, "1.00").transaction
@@ -80,7 +83,7 @@ def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path
             env=os.environ | {"COLUMNS": "120"},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=220,
             check=False,
         )
 

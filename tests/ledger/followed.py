@@ -109,7 +109,7 @@ class Postbox:
     def publish(self, messages: Sequence[Message]) -> dict[int, str]:
         if self.is_away:
             raise TransportAway("Nobody is there.")
-        refused = {n: "too large" for n, one in enumerate(messages) if UUID(one.key) in self.refused}
+        refused = {n: "too large" for n, one in enumerate(messages) if one.key in map(str, self.refused)}
         self.published += [one for n, one in enumerate(messages) if n not in refused]
         return refused
 

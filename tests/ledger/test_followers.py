@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 
 from config.localstack.processes import wait_until
 from config.runtime.clock import now
+from ledger.events.dead_letters import Letter, record_dead_letters
 from ledger.events.failures import ATTEMPTS_MAX
 from ledger.events.lanes import Lanes
 from ledger.events.listeners import PARKED_MAX
@@ -19,7 +20,19 @@ from ledger.events.publishing import TransportFollower
 from ledger.events.stream import LANES, WINDOW_SIZE, LaneLost, begin, pass_over, read_window
 from ledger.events.transports.base import TransportAway
 from tests.counted import statements
-from tests.ledger.followed import ALL, CURSORS, DUE, Diary, Postbox, begun, caught_up, execute, parked, record
+from tests.ledger.followed import (
+    ALL,
+    CURSORS,
+    DUE,
+    Diary,
+    Postbox,
+    begun,
+    caught_up,
+    execute,
+    numbered,
+    parked,
+    record,
+)
 from tests.people import Tenant
 
 
@@ -244,3 +257,46 @@ def test_what_a_broker_never_takes_is_a_dead_letter_and_the_rest_is_published(ba
 
 def test_nothing_to_read_costs_one_query(db, diary: Diary) -> None:
     assert statements(lambda: read_window(diary.name, ALL)) == 1
+
+
+def test_a_dead_letter_is_published_as_the_message_that_it_is_with_what_went_wrong(bank: Tenant) -> None:
+    box = Postbox()
+    follower = TransportFollower(f"transport:{box.name}", box)
+    begun(follower)
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    letter = Letter(
+        consumer="inbound:transactions.inbound",
+        client_id=bank.client.pk,
+        topic="transactions.inbound",
+        partition=3,
+        offset="77",
+        key="alice",
+        headers={"content-type": "text/plain", "x-own": "kept"},
+        body=b"\xff\x00not json",
+        event_id="m-1",
+        error_code="malformed_message",
+        error="It is no CloudEvent.",
+        attempts=1,
+        trace=trace,
+    )
+    with transaction.atomic():
+        (letter_id,) = record_dead_letters([letter])
+    numbered()
+    caught_up(follower)
+    (message,) = [one for one in box.published if one.headers.get("x-dead-letter-id") == str(letter_id)]
+    assert (message.topic, message.key, message.value) == ("transactions.dlq", "alice", letter.body)
+    assert message.headers.pop("x-failed-at")
+    assert message.headers == {
+        "content-type": "text/plain",
+        "x-own": "kept",
+        "traceparent": trace,
+        "x-dead-letter-id": str(letter_id),
+        "x-consumer": "inbound:transactions.inbound",
+        "x-original-topic": "transactions.inbound",
+        "x-original-partition": "3",
+        "x-original-offset": "77",
+        "x-error-code": "malformed_message",
+        "x-error-message": "It is no CloudEvent.",
+        "x-attempts": "1",
+        "x-client": str(bank.client.public_id),
+    }
