@@ -18,7 +18,7 @@ from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MaxConnectionsError, OutOfMemoryError, ReadOnlyError
+from redis.exceptions import MaxConnectionsError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -140,7 +140,7 @@ def listen(url: str, channel: str, heard: Callable[[], None], stop: threading.Ev
                 while not stop.is_set():
                     if messages.get_message(timeout=HEARD_S / 2) is not None:
                         heard()
-        except _SILENT:
+        except RedisError:
             stop.wait(OPEN_S)
         finally:
             client.close()
