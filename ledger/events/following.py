@@ -21,7 +21,7 @@ from ledger.events.transports.base import TransportAway
 LOOK_EVERY_S = 0.5
 PAUSE_S, PAUSE_S_MAX = 0.02, 0.25
 # Below the time after which the lanes of a silent process are taken from it.
-AWAY_S, AWAY_S_MAX = 0.1, 5.0
+AWAY_S, AWAY_S_MAX, WELL_AFTER_S = 0.1, 5.0, 30.0
 
 log = get_logger()
 
@@ -50,15 +50,15 @@ def follow(follower: Follower, wake: threading.Event, stop: threading.Event) -> 
     """Have a follower follow until `stop`, at once when `wake` is set; survive whoever is away."""
     away_s = AWAY_S
     while not stop.is_set():
+        begun = time.monotonic()
         try:
             _follow(follower, wake, stop)
         except (psycopg.Error, DatabaseError, TransportAway, LaneLost) as error:
+            # One that went well for a while fails anew.
+            away_s = AWAY_S if time.monotonic() - begun > WELL_AFTER_S else min(2 * away_s, AWAY_S_MAX)
             metrics.EVENTS_AWAY.labels(follower.name).inc()
-            log.warning("relay.away", follower=follower.name, error=str(error))
+            log.warning("relay.away", follower=follower.name, error=str(error), pause_s=away_s)
             stop.wait(away_s)
-            away_s = min(2 * away_s, AWAY_S_MAX)
-        else:
-            away_s = AWAY_S
         finally:
             release_connections()
 
