@@ -32,8 +32,9 @@ def configure(config: Mapping[str, Any]) -> None:
     root.handlers[:] = [_StandardHandler()]
     # The debug lines of libraries carry arguments and payloads: they stay unsaid.
     root.setLevel(max(level, logging.INFO))
-    # It tells every step of a connection, and each failure several times; whoever asked for one hears of it anyway.
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    # They tell every step of a connection, and each failure several times; whoever asked for one hears of it anyway.
+    for name in ("pika", "librdkafka"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     for name in ("django", "django.server"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

@@ -250,14 +250,14 @@ def test_kafka_has_twelve_partitions_for_a_new_topic_unless_the_url_says_otherwi
     with closing(open_transport(f"{on_kafka.server.url}?partitions=3")) as transport:
         transport.publish(batch(f"{on_kafka.topic}.dlq", range(1)))
 
-    topics = AdminClient({"bootstrap.servers": on_kafka.server.bootstrap}).list_topics(timeout=5).topics
+    topics = AdminClient({"bootstrap.servers": on_kafka.server.bootstrap, "log_level": 0}).list_topics(timeout=5).topics
 
     assert len(topics[on_kafka.topic].partitions) == 12
     assert len(topics[f"{on_kafka.topic}.dlq"].partitions) == 3
 
 
 def test_a_refusal_of_kafkas_own_concerns_one_message_though_it_ends_the_producer(on_kafka: Ground) -> None:
-    admin = AdminClient({"bootstrap.servers": on_kafka.server.bootstrap})
+    admin = AdminClient({"bootstrap.servers": on_kafka.server.bootstrap, "log_level": 0})
     topic = NewTopic(on_kafka.topic, 2, 1, config={"max.message.bytes": "300000"})
     admin.create_topics([topic])[on_kafka.topic].result()
     sent = on_kafka.batch(range(200), size_bytes=100)

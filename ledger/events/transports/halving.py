@@ -14,19 +14,20 @@ class BatchRefused(Exception):
     """
 
 
-def deliver_by_halves(messages: Sequence[Message], deliver: Callable[[Sequence[Message]], None]) -> dict[int, str]:
+Deliver = Callable[[Sequence[Message]], dict[int, str]]
+
+
+def deliver_by_halves(messages: Sequence[Message], deliver: Deliver) -> dict[int, str]:
     """Call `deliver` with all messages, and with halves of what it refuses; return index and reason of the culprits.
 
-    A half begins when the one before it is through, so that each key keeps its order; what was taken before a refusal
-    is delivered again.
+    Those that `deliver` knows by itself it returns, with all others delivered. A half begins when the one before it is
+    through, so that each key keeps its order; what was taken before a refusal is delivered again.
     """
     try:
-        deliver(messages)
+        return deliver(messages)
     except BatchRefused as refused:
         if len(messages) == 1:
             return {0: str(refused)}
-    else:
-        return {}
     middle = len(messages) // 2
     first = deliver_by_halves(messages[:middle], deliver)
     second = deliver_by_halves(messages[middle:], deliver)

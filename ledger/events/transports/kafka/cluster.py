@@ -17,8 +17,8 @@ OnError = Callable[[KafkaError], None]
 
 PARTITIONS = 12
 REPLICATION = -1  # what the cluster makes by default
-# Only what stops a client. It says at every try that nobody is there, and whoever asked hears of it anyway.
-LOG_LEVEL = 2
+# It says at every try that nobody is there, and whoever asked hears of it anyway.
+LOGGER, LOG_LEVEL = logging.getLogger("librdkafka"), 0
 PASSED_ON = ("security.protocol", "sasl.", "ssl.")
 
 
@@ -42,11 +42,11 @@ class Cluster:
 
     def producer(self, *, on_error: OnError, **configuration: Any) -> Producer:
         """Return a producer that tells its troubles to `on_error`; its keys are these, with dots for underlines."""
-        return Producer(self._with(configuration) | {"error_cb": on_error}, logger=logging.getLogger(__name__))
+        return Producer(self._with(configuration) | {"error_cb": on_error}, logger=LOGGER)
 
     def consumer(self, *, on_error: OnError, **configuration: Any) -> Consumer:
         """Return a consumer that tells its troubles to `on_error`; its keys likewise."""
-        return Consumer(self._with(configuration) | {"error_cb": on_error}, logger=logging.getLogger(__name__))
+        return Consumer(self._with(configuration) | {"error_cb": on_error}, logger=LOGGER)
 
     def ensure_topics(self, topics: Collection[str], *, timeout_s: float) -> None:
         """Make those of the topics that are not there.
@@ -54,7 +54,7 @@ class Cluster:
         Raises:
             TransportAway: nobody answers, or we may not make them.
         """
-        admin = AdminClient(dict(self._configuration), logger=logging.getLogger(__name__))
+        admin = AdminClient(dict(self._configuration), logger=LOGGER)
         try:
             # All of them are listed: asking for one would have some brokers make it, as they see fit.
             missing = set(topics) - admin.list_topics(timeout=timeout_s).topics.keys()

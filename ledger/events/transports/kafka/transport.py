@@ -42,15 +42,14 @@ class KafkaTransport:
         self._producer = None
         self._topics.clear()
 
-    def _deliver(self, messages: Sequence[Message]) -> None:
+    def _deliver(self, messages: Sequence[Message]) -> dict[int, str]:
         deadline = Deadline(self._deadline_s)
         failures: list[KafkaError] = []
         self._trouble = "it is silent"
         try:
             self._ensure_topics({message.topic for message in messages}, deadline)
             producer = self._producer = self._producer or self._open()
-            for message in messages:
-                _produce(producer, message, failures)
+            refused = _produce(producer, messages, failures)
             waiting = _flush(producer, deadline)
         except KafkaException as error:
             self.close()
@@ -61,6 +60,7 @@ class KafkaTransport:
         if waiting or failures:
             self.close()
             raise self._failure(waiting, failures)
+        return refused
 
     def _ensure_topics(self, topics: set[str], deadline: Deadline) -> None:
         if topics <= self._topics:
@@ -92,23 +92,22 @@ class KafkaTransport:
         return TransportAway(f"Kafka has not taken the messages: {failures[0].str()}")
 
 
-def _produce(producer: Producer, message: Message, failures: list[KafkaError]) -> None:
+def _produce(producer: Producer, messages: Sequence[Message], failures: list[KafkaError]) -> dict[int, str]:
+    """Hand all to the producer, which notes what fails later; return those that it would not even take."""
+
     def note(error: KafkaError | None, _: object) -> None:
         if error is not None:
             failures.append(error)
 
-    try:
-        producer.produce(
-            message.topic,
-            message.value,
-            message.key,
-            on_delivery=note,
-            headers=dict(message.headers),
-        )
-    except KafkaException as error:
-        if error.args[0].code() not in REFUSALS:
-            raise
-        raise BatchRefused(error.args[0].str()) from error
+    refused: dict[int, str] = {}
+    for index, (topic, key, value, headers) in enumerate(messages):
+        try:
+            producer.produce(topic, value, key, on_delivery=note, headers=dict(headers))
+        except KafkaException as error:
+            if error.args[0].code() not in REFUSALS:
+                raise
+            refused[index] = error.args[0].str()
+    return refused
 
 
 def _flush(producer: Producer, deadline: Deadline) -> int:

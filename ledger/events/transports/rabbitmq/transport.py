@@ -37,16 +37,10 @@ class RabbitTransport:
         self._topics: set[str] = set()
         self._published = 0
         self._batch = _Batch((), 0)
-        self._unrouted: set[tuple[str, str]] = set()
 
     def publish(self, messages: Sequence[Message]) -> dict[int, str]:
         """Deliver a batch; see Transport."""
-        self._unrouted.clear()
-        refused = deliver_by_halves(messages, self._deliver)
-        for index, message in enumerate(messages):
-            if (message.topic, routing_key(message)) in self._unrouted:
-                refused[index] = f"No queue is bound to exchange {message.topic} for {routing_key(message)}."
-        return refused
+        return deliver_by_halves(messages, self._deliver)
 
     def close(self) -> None:
         """Close the connection."""
@@ -55,7 +49,7 @@ class RabbitTransport:
         if link is not None:
             link.close()
 
-    def _deliver(self, messages: Sequence[Message]) -> None:
+    def _deliver(self, messages: Sequence[Message]) -> dict[int, str]:
         deadline = Deadline(self._deadline_s)
         if self._link is not None and self._link.failure is not None:
             self.close()  # it ended while there was nothing to publish
@@ -74,7 +68,7 @@ class RabbitTransport:
         if not is_through or batch.failure is not None:
             self.close()
             raise _failure(batch.failure, deadline)
-        self._unrouted |= batch.unrouted
+        return batch.unrouted()
 
     def _ensure_topics(self, topics: set[str]) -> None:
         if topics <= self._topics:
@@ -108,7 +102,7 @@ class _Batch:
         self._messages = messages
         self._first_tag = first_tag
         self._waiting: set[int] = set()
-        self.unrouted: set[tuple[str, str]] = set()
+        self._returned: set[tuple[str, str]] = set()
         self.failure: Exception | None = None
         self.through = threading.Event()
 
@@ -131,7 +125,15 @@ class _Batch:
 
     def note_unrouted(self, returned: Basic.Return) -> None:
         """Note what came back; it is confirmed afterwards all the same."""
-        self.unrouted.add((returned.exchange, returned.routing_key))
+        self._returned.add((returned.exchange, returned.routing_key))
+
+    def unrouted(self) -> dict[int, str]:
+        """Return what came back: all that has the same way has the same fate."""
+        return {
+            index: f"No queue is bound to exchange {message.topic} for {routing_key(message)}."
+            for index, message in enumerate(self._messages)
+            if (message.topic, routing_key(message)) in self._returned
+        }
 
     def fail(self, reason: Exception) -> None:
         self.failure = self.failure or reason
