@@ -23,6 +23,8 @@ def deliver_by_halves(messages: Sequence[Message], deliver: Deliver) -> dict[int
     Those that `deliver` knows by itself it returns, with all others delivered. A half begins when the one before it is
     through, so that each key keeps its order; what was taken before a refusal is delivered again.
     """
+    if not messages:
+        return {}
     try:
         return deliver(messages)
     except BatchRefused as refused:
