@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from tests.brokers.kafka import Kafka
 from tests.brokers.mock_cluster import MockCluster
 from tests.brokers.rabbitmq import RabbitMQ
+from tests.brokers.server import BrokerMissing, Server
+from tests.needs import give_up
 
 PARTITIONS = 12
+T = TypeVar("T", bound=Server)
 
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory) -> Iterator[Kafka]:
-    with Kafka(tmp_path_factory.mktemp("kafka")) as server:
-        yield server
+    yield from running(Kafka, tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture
@@ -28,8 +32,7 @@ def kafka(kafka_server: Kafka) -> Iterator[Kafka]:
 
 @pytest.fixture(scope="session")
 def rabbitmq_server(tmp_path_factory) -> Iterator[RabbitMQ]:
-    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as server:
-        yield server
+    yield from running(RabbitMQ, tmp_path_factory.mktemp("rabbitmq"))
 
 
 @pytest.fixture
@@ -37,6 +40,15 @@ def rabbitmq(rabbitmq_server: RabbitMQ) -> Iterator[RabbitMQ]:
     """A real RabbitMQ; a test may kill and freeze it, and names its own topics."""
     yield rabbitmq_server
     rabbitmq_server.restore()
+
+
+def running(broker: type[T], directory: Path) -> Iterator[T]:
+    try:
+        server = broker(directory)
+    except BrokerMissing as missing:
+        give_up(str(missing))
+    with server:
+        yield server
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from confluent_kafka.admin import AdminClient
 from config.localstack.locks import FileLock
 from config.localstack.ports import HOST, free_port
 from config.localstack.stack import ROOT
-from tests.brokers.server import Server
-from tests.needs import give_up
+from tests.brokers.server import BrokerMissing, Server
 
 JARS = Path(__file__).with_name("kafka.xml")
 FETCH_S = 90  # in the time that a test has; the next run goes on from there
@@ -86,10 +85,14 @@ class Kafka(Server):
 
 
 def find_kafka() -> tuple[str, Path]:
-    """Return the path of Java and the directory of Kafka's jars; a test ends here where they cannot be had."""
+    """Return the path of Java and the directory of Kafka's jars.
+
+    Raises:
+        BrokerMissing: they cannot be had.
+    """
     java = shutil.which("java")
     if java is None:
-        give_up("Kafka needs Java 17 (Debian and Ubuntu: apt install openjdk-17-jre-headless maven)")
+        raise BrokerMissing("Kafka needs Java 17 (Debian and Ubuntu: apt install openjdk-17-jre-headless maven)")
     jars = ROOT / ".local" / f"kafka-{hashlib.sha256(JARS.read_bytes()).hexdigest()[:12]}"
     lock = FileLock(jars.with_suffix(".lock"))
     lock.acquire(wait=True)
@@ -104,14 +107,14 @@ def find_kafka() -> tuple[str, Path]:
 def _fetch(jars: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
-        give_up("Kafka is fetched by Maven (Debian and Ubuntu: apt install maven)")
+        raise BrokerMissing("Kafka is fetched by Maven (Debian and Ubuntu: apt install maven)")
     half = jars.with_suffix(".half")
     copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={half}"]
     try:
         subprocess.run([maven, "-B", "-q", "-f", JARS, *copy], capture_output=True, timeout=FETCH_S, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         shutil.rmtree(half, ignore_errors=True)
-        give_up(f"Maven cannot fetch Kafka: {error}\n{(error.stdout or b'').decode()[-2000:]}")
+        raise BrokerMissing(f"Maven cannot fetch Kafka: {(error.stdout or b'').decode()[-2000:]}") from error
     half.rename(jars)
 
 

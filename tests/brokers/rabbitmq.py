@@ -9,8 +9,7 @@ from pathlib import Path
 import pika
 
 from config.localstack.ports import HOST, free_port
-from tests.brokers.server import Server
-from tests.needs import give_up
+from tests.brokers.server import BrokerMissing, Server
 
 # The program on the PATH would change to another user.
 PROGRAMS = "rabbitmq_server-*/sbin/rabbitmq-server"
@@ -70,9 +69,13 @@ class RabbitMQ(Server):
 
 
 def find_rabbitmq() -> tuple[Path, str]:
-    """Return the paths of RabbitMQ and of epmd; a test that needs them ends here where there are none."""
+    """Return the paths of RabbitMQ and of epmd.
+
+    Raises:
+        BrokerMissing: there are none.
+    """
     program = max(Path("/usr/lib/rabbitmq/lib").glob(PROGRAMS), default=None)
     epmd = shutil.which("epmd")
     if program is None or epmd is None:
-        give_up("RabbitMQ is not installed (Debian and Ubuntu: apt install rabbitmq-server)")
+        raise BrokerMissing("RabbitMQ is not installed (Debian and Ubuntu: apt install rabbitmq-server)")
     return program, epmd

@@ -14,6 +14,10 @@ from config.localstack.processes import Child, spawn, wait_until
 START_S = 90
 
 
+class BrokerMissing(Exception):
+    """The broker cannot be had on this machine; the words say what to install."""
+
+
 class Server:
     """`with` starts it and waits until it serves; at the end it is stopped. It does not outlive its caller."""
 
