@@ -22,6 +22,7 @@ from benchmarks import (
     reads,
     relay,
     storm,
+    transports,
     validation,
 )
 from benchmarks.harness import Options, Table, machine, write_json
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Table]]] = {
     "generator": validation.run,
     "relay": relay.run,
     "reads": reads.run,
+    "transports": transports.run,
     "storm": storm.run,
 }
 # It proves, and measures little; and it takes its time.
