@@ -225,6 +225,20 @@ def test_what_is_done_does_not_come_again_after_a_farewell(ground: Ground) -> No
     assert take_rest(open_again(ground), quiet_s=1) == []
 
 
+def test_a_farewell_to_a_silent_broker_takes_seconds(ground: Ground) -> None:
+    source, transport = ground.source(), ground.transport()
+    transport.publish(ground.batch(range(20)))
+    source.done(take(source, 20)[:10])
+    ground.server.freeze()
+    begun = time.monotonic()
+
+    source.close()
+    transport.close()
+
+    assert time.monotonic() - begun < 8
+    ground.server.thaw()
+
+
 def test_nothing_is_published_at_once(ground: Ground) -> None:
     assert ground.transport().publish([]) == {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from ledger.events.transports.base import Received, TransportAway
 from ledger.events.transports.kafka.cluster import Cluster
 from ledger.events.transports.kafka.progress import Progress
 
-CONNECT_S = 5.0
+CONNECT_S = LEAVE_S = 5.0
 COMMIT_EVERY_MS = 500
 # A member that died is noticed, and its partitions are given to others, after this.
 SESSION_MS, HEARTBEAT_MS = 10_000, 2_000
@@ -63,7 +64,10 @@ class KafkaSource:
         consumer, self._consumer = self._consumer, None
         self._progress.clear()
         if consumer is not None:
-            consumer.close()
+            # It would wait for a silent broker for ever.
+            leaving = threading.Thread(target=consumer.close, name="kafka-leaving", daemon=True)
+            leaving.start()
+            leaving.join(LEAVE_S)
 
     def _open(self) -> Consumer:
         self._cluster.ensure_topics(self._topics, timeout_s=CONNECT_S)

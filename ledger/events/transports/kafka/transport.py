@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -112,9 +113,9 @@ def _produce(producer: Producer, messages: Sequence[Message], failures: list[Kaf
 
 def _flush(producer: Producer, deadline: Deadline) -> int:
     """Wait until all is delivered or has failed; return how many are neither."""
-    try:
-        return producer.flush(deadline.left_s())
-    except (KafkaException, SystemError):
-        # The producer has stopped, which comes as an exception through whatever it was about to report; the reports
-        # themselves come behind it.
-        return producer.flush(PURGED_S)
+    # A producer that stops tells it by an exception through whatever it was about to report (SystemError, then); the
+    # reports themselves come behind it.
+    for timeout_s in (deadline.left_s(), PURGED_S):
+        with suppress(KafkaException, SystemError):
+            return producer.flush(timeout_s)
+    return len(producer)

@@ -61,7 +61,10 @@ class Link:
         self._connection.ioloop.close()
 
     def _run(self) -> None:
-        self._connection.ioloop.start()
+        try:
+            self._connection.ioloop.start()
+        except Exception as error:  # noqa: BLE001  (without a word a consumer would wait for ever)
+            self._end(self._connection, error)
 
     def _has_begun(self) -> bool:
         return self._channel is not None and self.failure is None
