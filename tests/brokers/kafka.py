@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import shutil
 import subprocess
-import uuid
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -19,6 +17,7 @@ from config.localstack.stack import ROOT
 from tests.brokers.server import BrokerMissing, Server
 
 JARS = Path(__file__).with_name("kafka.xml")
+CLUSTER = "countinghouse-tests-00"  # 16 bytes in base64
 FETCH_S = 90  # in the time that a test has; the next run goes on from there
 CONFIGURATION = """\
 process.roles=broker,controller
@@ -65,8 +64,7 @@ class Kafka(Server):
 
     def start(self) -> None:
         if not self._data.exists():
-            name = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            format_data = ["format", "--standalone", "-t", name, "-c", str(self._properties)]
+            format_data = ["format", "--standalone", "-t", CLUSTER, "-c", str(self._properties)]
             subprocess.run(self._java_call("kafka.tools.StorageTool", *format_data), check=True, capture_output=True)
         self._run("kafka", self._java_call("kafka.Kafka", str(self._properties)), dict(os.environ))
         self._wait()
