@@ -13,6 +13,7 @@ from ledger.events.transports.halving import BatchRefused, deliver_by_halves
 from ledger.events.transports.kafka.cluster import Cluster
 
 REFUSALS = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD}
+CONSEQUENCES = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001  (their names)
 PURGED_S = 1.0
 
 
@@ -51,14 +52,14 @@ class KafkaTransport:
             self._ensure_topics({message.topic for message in messages}, deadline)
             producer = self._producer = self._producer or self._open()
             refused = _produce(producer, messages, failures)
-            waiting = _flush(producer, deadline)
+            waiting, has_stopped = _flush(producer, deadline)
         except KafkaException as error:
             self.close()
             raise TransportAway(f"Kafka does not serve us: {error.args[0].str()}") from error
         except BaseException:
             self.close()
             raise
-        if waiting or failures:
+        if waiting or failures or has_stopped:
             self.close()
             raise self._failure(waiting, failures)
         return refused
@@ -90,7 +91,8 @@ class KafkaTransport:
             return BatchRefused(reason)
         if waiting:
             return TransportAway(f"Kafka has not confirmed all within {self._deadline_s:g} s: {self._trouble}")
-        return TransportAway(f"Kafka has not taken the messages: {failures[0].str()}")
+        causes = (error.str() for error in failures if error.code() not in CONSEQUENCES)
+        return TransportAway(f"Kafka has not taken the messages: {next(causes, 'the producer has stopped')}")
 
 
 def _produce(producer: Producer, messages: Sequence[Message], failures: list[KafkaError]) -> dict[int, str]:
@@ -111,11 +113,11 @@ def _produce(producer: Producer, messages: Sequence[Message], failures: list[Kaf
     return refused
 
 
-def _flush(producer: Producer, deadline: Deadline) -> int:
-    """Wait until all is delivered or has failed; return how many are neither."""
+def _flush(producer: Producer, deadline: Deadline) -> tuple[int, bool]:
+    """Wait until all is delivered or has failed; return how many are neither, and whether the producer has stopped."""
     # A producer that stops tells it by an exception through whatever it was about to report (SystemError, then); the
     # reports themselves come behind it.
-    for timeout_s in (deadline.left_s(), PURGED_S):
+    for has_stopped, timeout_s in ((False, deadline.left_s()), (True, PURGED_S)):
         with suppress(KafkaException, SystemError):
-            return producer.flush(timeout_s)
-    return len(producer)
+            return producer.flush(timeout_s), has_stopped
+    return len(producer), True
