@@ -31,7 +31,7 @@ def run_page(
         env=server.environment | {"BASE": server.base_url, "KEY": bank.key},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -12,6 +12,10 @@ from tests.acceptance.server import Server
 from tests.people import Tenant
 
 
+# It verifies whatever all tests have booked by then.
+pytestmark = pytest.mark.timeout(240)
+
+
 @pytest.fixture
 def server(db) -> Iterator[Server]:
     with Server() as running:

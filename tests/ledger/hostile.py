@@ -20,6 +20,8 @@ CHECKED = psycopg.errors.CheckViolation.sqlstate
 NOT_NOW = psycopg.errors.ObjectNotInPrerequisiteState.sqlstate
 TAKEN = psycopg.errors.UniqueViolation.sqlstate
 
+# So the ids of journals begin that attackers book.
+BY_HAND = "01a00000-0000-7000-9000"
 OF_CLIENT = "client_id = ANY(%(clients)s)"
 OF_ACCOUNT = "account_id IN (SELECT id FROM ledger_account WHERE client_id = ANY(%(clients)s))"
 OF_TRANSACTION = "transaction_id IN (SELECT id FROM ledger_transaction WHERE client_id = ANY(%(clients)s))"
@@ -91,7 +93,7 @@ class Books:
 
     def written(self, sql: str, number: int = 1) -> str:
         """Return a statement with the names of rows in their places, for the intent of this number."""
-        new = {"intent": f"01a00000-0000-7000-8000-{number:012}", "new": f"01a00000-0000-7000-9000-{number:012}"}
+        new = {"intent": f"01a00000-0000-7000-8000-{number:012}", "new": f"{BY_HAND}-{number:012}"}
         return sql.format(**self.names, **new)
 
 

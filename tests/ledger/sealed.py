@@ -10,6 +10,7 @@ from config.runtime.database import raw_cursor
 from config.runtime.sql import sql_file
 from ledger.queries.leaves import LEAVES
 from ledger.services.sealing import SIZE, Sealed, seal_block
+from tests.ledger.hostile import BY_HAND
 from tests.ledger.numbered import at_rest
 
 WATERMARKS = "SELECT s.last_position, n.last_position FROM ledger_sealing s, events_numbering n"
@@ -46,7 +47,11 @@ def leaves_of(journal_ids: Iterable[UUID]) -> list[tuple[UUID, int, int]]:
 
 
 def offences() -> dict[str, list[Any]]:
-    """Return what is wrong with the record: nothing, one hopes."""
+    """Return what is wrong with the record: nothing, one hopes.
+
+    What tests have booked by SQL of their own has no event, so that nobody seals it.
+    """
     queries = {name: sql_file("ledger/queries", f"invariants/{name}") for name in RECORD_CHECKS}
     found = {name: rows(query.replace("{leaves}", LEAVES)) for name, query in queries.items()}
+    found["journals_sealed"] = [row for row in found["journals_sealed"] if not str(row[1]).startswith(BY_HAND)]
     return {name: offending for name, offending in found.items() if offending}

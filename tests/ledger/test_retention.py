@@ -12,13 +12,13 @@ from django.db import connection
 from config.runtime.database import raw_cursor
 from ledger.events.errors import CursorExpired
 from ledger.events.feed import events_after
-from ledger.events.numbering import number_events
 from ledger.events.outbox import Happened, record_events
 from ledger.events.partitions import drop_partitions, ensure_partitions
 from ledger.events.stream import begin, pass_over, read_window
 from ledger.queries.invariants import verify
 from tests.conftest import owner_connection
 from tests.ledger.conftest import Demo
+from tests.ledger.numbered import at_rest
 from tests.scratch import pointed_at, scratch_database
 
 ALL = range(16)
@@ -39,8 +39,7 @@ def books(db, demo: Demo) -> Iterator[str]:
             for table in ("events_outboxevent", "events_position"):
                 owner.execute(MONTH.format(table))
         with pointed_at(database):
-            while number_events():
-                pass
+            at_rest()
             yield database
 
 
@@ -50,12 +49,6 @@ def happened(database: str, *, long_ago: bool = False, count: int = 3) -> None:
         with raw_cursor() as cursor:
             record_events(cursor, [Happened(CLIENT, "account.opened", uuid4(), "{}")] * count)
         owner.execute(NOW)
-
-
-def numbered() -> None:
-    for _ in range(8):
-        while number_events():
-            pass
 
 
 def months() -> set[str]:
@@ -68,7 +61,7 @@ def months() -> set[str]:
 
 def test_a_month_that_ended_long_ago_is_dropped_and_others_stay(books: str) -> None:
     happened(books, long_ago=True)
-    numbered()
+    at_rest()
     before = months()
     assert drop_partitions() == 1
     assert before - months() == {"202401"}
@@ -80,10 +73,10 @@ def test_readers_are_told_what_is_not_there_any_more(books: str) -> None:
     begin("transport:late")
     first = events_after(CLIENT, None, types=None, limit=1).until
     happened(books, long_ago=True)
-    numbered()
+    at_rest()
     last = events_after(CLIENT, None, types=None, limit=10_000).until
     happened(books)
-    numbered()
+    at_rest()
     assert drop_partitions() == 1
     for cursor in (first, last - 1):
         with pytest.raises(CursorExpired):
@@ -99,7 +92,7 @@ def test_readers_are_told_what_is_not_there_any_more(books: str) -> None:
 def test_what_has_no_position_yet_is_kept(books: str) -> None:
     happened(books, long_ago=True)
     assert drop_partitions() == 0
-    numbered()
+    at_rest()
     assert drop_partitions() == 1
 
 
