@@ -11,7 +11,6 @@ from tests.acceptance.documented import ROOT, run_page
 from tests.acceptance.server import Server
 from tests.people import Tenant
 
-
 # It verifies whatever all tests have booked by then.
 pytestmark = pytest.mark.timeout(240)
 
