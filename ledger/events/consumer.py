@@ -90,6 +90,7 @@ class Consumer:
     def run(self, stop: threading.Event) -> None:
         """Consume until `stop`; survive the broker and the database being away."""
         away_s = AWAY_S
+        log.info("consumer.ready", topics=list(self.bound))
         while not stop.is_set():
             try:
                 self.consume(timeout_s=POLL_S)

@@ -143,6 +143,10 @@ class Relay(Logged):
     ARGUMENTS, READY = "manage.py relay_events --without-schedule", "relay.ready"
 
 
+class Consumer(Logged):
+    ARGUMENTS, READY = "manage.py consume_transactions", "consumer.ready"
+
+
 @contextmanager
 def running(*processes: Process) -> Iterator[None]:
     """Start processes together, and kill them at the end."""
