@@ -6,30 +6,23 @@ import os
 import random
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import msgspec
 import pytest
 from django.conf import settings
 from django.db import transaction
 
 from config.localstack.processes import wait_until
 from ledger.clients.models import AuditEntry
-from ledger.events.models import EventPosition
-from ledger.events.numbering import number_events
 from ledger.events.outbox import Happened, record_events
-from ledger.events.stream import begin
-from ledger.events.transports.base import Source
 from ledger.events.transports.registry import open_source
 from tests.acceptance.listening import NAME
 from tests.acceptance.server import Relay, running
+from tests.acceptance.told import begun, recorded, told_by, told_in_order
 from tests.brokers.kafka import Kafka
-from tests.ledger.followed import FROM_NOW, execute
 from tests.ledger.hostile import connect
 from tests.ledger.locks import in_thread
 from tests.people import Tenant
@@ -56,29 +49,6 @@ def write(client_id: int, keys: list[UUID], stop: threading.Event, seed: int) ->
     return count
 
 
-def begun(*followers: str) -> None:
-    """Have followers begin with what happens from now on."""
-    while number_events():
-        pass
-    for follower in followers:
-        begin(follower)
-        execute(FROM_NOW, follower)
-
-
-def told_in_order(told: Iterable[tuple[str, int]], expected: dict[str, int]) -> None:
-    """Assert that each key's events came without a gap, and again only as they had come before."""
-    last: dict[str, int] = defaultdict(int)
-    for key, sequence in told:
-        if key in expected:
-            assert sequence <= last[key] + 1, f"{sequence} after {last[key]}"
-            last[key] = max(last[key], sequence)
-    assert dict(last) == expected
-
-
-def recorded(keys: list[UUID]) -> dict[str, int]:
-    return {str(key): EventPosition.objects.filter(key=key).count() for key in keys}
-
-
 def killed_at_random(relays: list[Relay], stop: threading.Event) -> int:
     """Kill one after the other, and start it anew a moment later."""
     chance, kills = random.Random(7), 0
@@ -89,20 +59,6 @@ def killed_at_random(relays: list[Relay], stop: threading.Event) -> int:
         stop.wait(chance.uniform(0, 0.5))
         relay.launch()
     return kills
-
-
-def told_by(source: Source, keys: set[str], count: int) -> list[tuple[str, int]]:
-    """Take from a broker until so many different events of these keys have come."""
-    told, different = list[tuple[str, int]](), set[tuple[str, int]]()
-    deadline = time.monotonic() + 60
-    while len(different) < count:
-        assert time.monotonic() < deadline, f"{len(different)} of {count} events have come"
-        received = source.poll(size=500, timeout_s=0.5)
-        found = [(one.key, int(msgspec.json.decode(one.value)["sequence"])) for one in received if one.key in keys]
-        told += found
-        different.update(found)
-        source.done(received)
-    return told
 
 
 def test_no_event_is_lost_or_out_of_its_order_whoever_is_killed(
