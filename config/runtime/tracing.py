@@ -74,7 +74,7 @@ def outgoing_headers() -> dict[str, str]:
 @contextmanager
 def span(name: str, *, kind: str, carrier: Mapping[str, str] | None = None) -> Iterator[Span]:
     """Work inside a new trace that is linked to the carrier's; `kind` is server, consumer or internal."""
-    caller = _parse((carrier or {}).get("traceparent", ""))
+    caller = well_formed_traceparent((carrier or {}).get("traceparent", ""))
     tracer = _tracer()
     if tracer is None:
         with _at(caller):
@@ -102,7 +102,7 @@ def _at(traceparent: str) -> Iterator[None]:
         _current.reset(token)
 
 
-def _parse(traceparent: str) -> str:
+def well_formed_traceparent(traceparent: str) -> str:
     """Return the version 00 form of a well-formed `traceparent` (W3C Trace Context §3.2), else an empty string."""
     head, rest = traceparent[:55], traceparent[55:]
     well_formed = _TRACEPARENT.fullmatch(head) and (not rest or (rest.startswith("-") and head[:2] != "00"))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from config.runtime.errors import DomainError, Kind
+from config.runtime.tracing import well_formed_traceparent
 from ledger.events.transports.base import Received
 
 STRUCTURED = "application/cloudevents+json"
@@ -17,7 +18,7 @@ BODY_BYTES_MAX = 1 << 20
 PREFIXES = ("ce_", "cloudevents:", "cloudevents_")
 # With the name of its source before it, an id is an idempotency key.
 _ID = re.compile(r"[\x21-\x7e]{1,180}")
-_TRACEPARENT_LENGTH = 55
+_TEXT = re.compile(r"[^\x00-\x1f\x7f]+")
 
 
 class MessageMalformed(DomainError):
@@ -76,10 +77,12 @@ def read_message(received: Received) -> Inbound:
     for name in ("id", "source", "type"):
         if not attributes.get(name):
             raise MessageMalformed(f"The attribute {name} is missing.")
+        if not _TEXT.fullmatch(attributes[name]):
+            raise MessageMalformed(f"The attribute {name} has a control character.")
     if not _ID.fullmatch(attributes["id"]):
         raise MessageMalformed("The attribute id is not 1 to 180 visible ASCII characters.")
     return Inbound(
-        attributes["id"], attributes["source"], attributes["type"], data, trace[:_TRACEPARENT_LENGTH], received
+        attributes["id"], attributes["source"], attributes["type"], data, well_formed_traceparent(trace), received
     )
 
 
@@ -97,5 +100,5 @@ def attributes_of(headers: Mapping[str, str]) -> dict[str, str]:
 def _structured(body: bytes) -> _Envelope:
     try:
         return _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MessageMalformed(f"{MessageMalformed().detail} {error}") from error

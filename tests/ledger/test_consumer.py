@@ -106,6 +106,8 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "of another version": (message(asked(), specversion="0.3").value, "malformed_message"),
     "without an id": (message(asked(), id=" ").value, "malformed_message"),
     "an id too long": (message(asked(), id="x" * 181).value, "malformed_message"),
+    "nested without an end": (message(0).value.replace(b'"data": 0', b'"data": ' + b"[" * 100_000), "malformed_message"),
+    "a NUL in its source": (message(asked(), source="/bank\0").value, "malformed_message"),
     "no data": (b'{"specversion":"1.0","id":"a","source":"s","type":"t"}', "malformed_message"),
     "too large": (b" " * (BODY_BYTES_MAX + 1), "message_too_large"),
     "foreign data": (message({"order": 7}).value, "field_unknown"),
@@ -148,6 +150,12 @@ def test_the_trace_of_a_message_is_that_of_its_event(people: Tenant) -> None:
     consumer_of(people, Shelf([message(asked("1.00"), traceparent=trace)])).consume(timeout_s=0)
     told = OutboxEvent.objects.filter(client_id=people.client.pk, type="transaction.completed").order_by("-id")[0]
     assert told.trace == trace
+
+
+def test_a_trace_that_is_none_is_left_out(people: Tenant) -> None:
+    consumer_of(people, Shelf([message(asked("1.00"), traceparent="00-\0")])).consume(timeout_s=0)
+    told = OutboxEvent.objects.filter(client_id=people.client.pk, type="transaction.completed").order_by("-id")[0]
+    assert (told.trace, bob_has(people)) == ("", 100)
 
 
 def test_our_own_messages_are_passed_over(people: Tenant) -> None:
