@@ -179,11 +179,13 @@ class Consumer:
         counted = dict.fromkeys(("done", "duplicate", "dead"), 0)
 
         def note(refusals: Mapping[int, DomainError]) -> None:
-            fresh = mark_processed(binding.consumer, [event_key(event) for event in events])
+            keys = [event_key(event) for event in events]
+            fresh = mark_processed(binding.consumer, keys)
+            # What came twice at once is one letter, of where it came first.
+            refused = {keys[index]: index for index in sorted(refusals, reverse=True) if keys[index] in fresh}
             letters = [
-                letter_of(binding, ready[index], refusal, attempts=ready[index].attempts + 1)
-                for index, refusal in refusals.items()
-                if event_key(events[index]) in fresh
+                letter_of(binding, ready[index], refusals[index], attempts=ready[index].attempts + 1)
+                for index in refused.values()
             ]
             record_dead_letters(letters)
             counted.update(done=len(fresh) - len(letters), duplicate=len(events) - len(fresh), dead=len(letters))

@@ -158,6 +158,13 @@ def test_a_trace_that_is_none_is_left_out(people: Tenant) -> None:
     assert (told.trace, bob_has(people)) == ("", 100)
 
 
+def test_what_is_refused_and_comes_twice_at_once_is_one_dead_letter(people: Tenant) -> None:
+    shelf = Shelf([message(asked(colour="red"), id="m-1"), message(asked(colour="red"), id="m-1"), message(asked())])
+    consumer_of(people, shelf).consume(timeout_s=0)
+    assert letters(people) == [("m-1", "field_unknown", 1)]
+    assert (bob_has(people), len(shelf.done_with)) == (100, 3)
+
+
 def test_our_own_messages_are_passed_over(people: Tenant) -> None:
     shelf = Shelf([message(asked("1.00"), source=f"/countinghouse/clients/{people.client.public_id}")])
     consumer_of(people, shelf).consume(timeout_s=0)
