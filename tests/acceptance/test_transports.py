@@ -328,6 +328,19 @@ def test_rabbitmq_keeps_a_connection_that_has_nothing_to_do(
     assert [number(message) for message in take(source, 2)] == [0, 1]
 
 
+def test_a_message_of_rabbitmq_has_a_place_of_its_own_and_keeps_it_when_it_comes_again(on_rabbitmq: Ground) -> None:
+    source, transport = on_rabbitmq.source(), on_rabbitmq.transport()
+    transport.publish(on_rabbitmq.batch(range(1)))
+    [before] = take(source, 1)
+    source.close()
+
+    transport.publish(on_rabbitmq.batch(range(1, 2)))
+    again, other = take(open_again(on_rabbitmq), 2)
+
+    assert (again.value, other.value) == (b"0:", b"1:")
+    assert again.offset == before.offset != other.offset
+
+
 def test_a_stream_forgets_its_oldest_messages(on_valkey: Ground) -> None:
     with closing(open_transport(f"{on_valkey.server.url}?maxlen=100")) as transport:
         for start in range(0, 1000, 200):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -73,11 +74,16 @@ class _Intake:
         headers = {name: _text(header) for name, header in (told.headers or {}).items()}
         key = headers.pop(KEY_HEADER, method.routing_key)
         tag = method.delivery_tag
-        self.arrived.put(Received(topic, None, str(tag), key, value, headers, (self, tag)))
+        self.arrived.put(Received(topic, None, _place(value, told), key, value, headers, (self, tag)))
 
 
 def _acknowledge(channel: Channel, *, tag: int) -> None:
     channel.basic_ack(tag)
+
+
+def _place(value: bytes, told: BasicProperties) -> str:
+    """Return what a message is known by in its queue, which numbers deliveries, and those anew in each connection."""
+    return hashlib.sha256(f"{told.message_id or ''} ".encode(errors="replace") + value).hexdigest()[:32]
 
 
 def _text(value: object) -> str:
