@@ -29,8 +29,8 @@ from ledger.events.processed import mark_processed
 from ledger.events.transports.base import Received, Source, TransportAway
 
 BATCH_SIZE = 500
-# With so many in hand that wait for another attempt, no more are taken.
-IN_HAND_MAX = 2_000
+# With so much in hand that waits for another attempt, no more is taken.
+IN_HAND_MAX, IN_HAND_BYTES_MAX = 2_000, 64 << 20
 POLL_S = 0.25
 AWAY_S, AWAY_S_MAX = 0.1, 5.0
 # Another attempt mends neither a value that a column does not take, nor a contradiction, nor SQL of ours.
@@ -78,6 +78,10 @@ class InHand:
     def place(self) -> tuple[str, str]:
         return self.received.topic, self.received.key
 
+    @property
+    def is_ours(self) -> bool:
+        return self.inbound is not None and is_ours(self.inbound.source)
+
 
 @dataclass
 class Consumer:
@@ -109,8 +113,7 @@ class Consumer:
         Raises:
             TransportAway, DatabaseError: the broker or the database is away; what is in hand stays there.
         """
-        before = len(self._in_hand)
-        room = min(BATCH_SIZE, IN_HAND_MAX - before)
+        room = self._room()
         if room > 0:
             self._in_hand += map(_read, self.source.poll(size=room, timeout_s=0.0 if self._is_due() else timeout_s))
         else:
@@ -120,17 +123,22 @@ class Consumer:
             self._work(bound, [one for one in self._in_hand if one.received.topic == topic])
         return begun - len(self._in_hand)
 
+    def _room(self) -> int:
+        size_bytes = sum(len(one.received.value) for one in self._in_hand)
+        return min(BATCH_SIZE, IN_HAND_MAX - len(self._in_hand)) if size_bytes < IN_HAND_BYTES_MAX else 0
+
     def _is_due(self) -> bool:
-        return any(fresh or again for fresh, again in [_ready(self._in_hand)])
+        fresh, again = _ready(self._in_hand)
+        return bool(fresh or again)
 
     def _work(self, bound: Bound, in_hand: Sequence[InHand]) -> None:
-        ours = [one for one in in_hand if one.inbound is not None and is_ours(one.inbound.source)]
+        ours = [one for one in in_hand if one.is_ours]
         metrics.INBOUND_MESSAGES.labels(bound.binding.topic, "own").inc(len(ours))
         self._done(ours)
-        for one in [one for one in in_hand if one.refusal is not None]:
-            assert one.refusal is not None
-            self._bury(bound.binding, one, one.refusal)
-        fresh, again = _ready(one for one in in_hand if one in self._in_hand)
+        for one in in_hand:
+            if one.refusal is not None:
+                self._bury(bound.binding, one, one.refusal)
+        fresh, again = _ready(one for one in in_hand if one.refusal is None and not one.is_ours)
         for one in again:
             self._try(bound, one)
         if fresh:

@@ -201,6 +201,23 @@ def test_one_that_has_passed_lets_go_what_waits_behind_it_in_order(people: Tenan
     assert (moody.took, letters(people)) == (["bad", "second", "third"], [])
 
 
+def test_with_too_much_in_hand_no_more_is_taken(
+    people: Tenant, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moody = Moody(bad=Busy())
+    shelf = Shelf([message("x" * 1000, id="bad", key="k"), message(0, id="other")])
+    consumer = consumer_of(people, shelf, moody)
+    monkeypatch.setattr(kit, "BATCH_SIZE", 1)
+    monkeypatch.setattr(kit, "IN_HAND_BYTES_MAX", 1000)
+    consumer.consume(timeout_s=0)
+    consumer.consume(timeout_s=0)
+    assert moody.took == []
+    moody.fails.clear()
+    consumer.consume(timeout_s=0)
+    consumer.consume(timeout_s=0)
+    assert moody.took == ["bad", "other"]
+
+
 def test_before_its_time_nothing_is_tried_again(people: Tenant) -> None:
     moody = Moody(bad=Busy())
     shelf = Shelf([message(0, id="bad")])
