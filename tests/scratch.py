@@ -58,20 +58,20 @@ def environment(database: str = DATABASE) -> dict[str, str]:
     return os.environ | urls_of(database)
 
 
-def start(*arguments: str | Path, database: str = DATABASE) -> subprocess.Popen[str]:
-    """Start a manage.py command as a process of its own."""
+def start(*arguments: str | Path, database: str = DATABASE, **variables: str) -> subprocess.Popen[str]:
+    """Start a manage.py command as a process of its own, with these environment variables besides."""
     return subprocess.Popen(
         [sys.executable, "manage.py", *map(str, arguments)],
         cwd=ROOT,
-        env=environment(database),
+        env=environment(database) | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def manage(*arguments: str | Path, database: str = DATABASE) -> subprocess.CompletedProcess[str]:
-    """Run a manage.py command as a process of its own."""
-    process = start(*arguments, database=database)
+def manage(*arguments: str | Path, database: str = DATABASE, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a manage.py command as a process of its own, with these environment variables besides."""
+    process = start(*arguments, database=database, **variables)
     out, err = process.communicate(timeout=90)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +19,7 @@ from ledger.events.errors import InboundUnbound
 from ledger.events.inbound import read_message
 from ledger.events.models import DeadLetter
 from ledger.events.replay import commits_itself
-from ledger.events.transports.base import Received
+from ledger.events.transports.base import Received, Source
 from ledger.events.transports.registry import open_source
 
 GROUP = "countinghouse"
@@ -39,19 +38,31 @@ def consume_works() -> dict[str, Callable[[Event], None]]:
     """Return what a consumer does, a thread's work for each broker of EVENTS_URL; nothing is connected to yet.
 
     Raises:
-        InboundUnbound: as for `bindings`.
+        InboundUnbound: as for `bindings`, or there is nothing to consume, or a URL has an option that nobody knows.
     """
+    if not settings.EVENTS_URLS:
+        raise InboundUnbound("EVENTS_URL names no broker: write one there, such as kafka://host:9092.")
+    if not settings.INBOUND_TOPICS:
+        raise InboundUnbound("INBOUND_TOPICS names no topic: write one there, such as transactions.inbound.")
     bound = bindings()
-    return {f"consumer:{urlsplit(url).scheme}": partial(_consume, url, bound) for url in settings.EVENTS_URLS}
+    return {
+        f"consumer:{urlsplit(url).scheme}": Consumer(_source(url, bound), bound).run for url in settings.EVENTS_URLS
+    }
 
 
-def _consume(url: str, bound: dict[str, Bound], stop: Event) -> None:
-    Consumer(open_source(url, topics=list(bound), group=GROUP), bound).run(stop)
+def _source(url: str, topics: Iterable[str]) -> Source:
+    try:
+        return open_source(url, topics=list(topics), group=GROUP)
+    except ValueError as error:
+        raise InboundUnbound(f"EVENTS_URL: {error}") from error
 
 
 def _bound(topic: Any) -> Bound:
     if topic.mode not in settings.INBOUND_HANDLERS:
-        raise InboundUnbound(f"INBOUND_TOPICS: nobody knows the mode {topic.mode!r} of {topic.topic}.")
+        known = ", ".join(settings.INBOUND_HANDLERS)
+        raise InboundUnbound(
+            f"INBOUND_TOPICS: nobody knows the mode {topic.mode!r} of {topic.topic}; there is {known}."
+        )
     handle: Handler = import_string(settings.INBOUND_HANDLERS[topic.mode])
     return Bound(Binding(topic.topic, _client_id(topic), topic.source), handle)
 

@@ -12,7 +12,7 @@ class CursorExpired(DomainError):
 
 
 class InboundUnbound(DomainError):
-    """A topic of INBOUND_TOPICS belongs to no client that there is, or nobody knows its mode."""
+    """A topic of INBOUND_TOPICS belongs to no client that there is, nobody knows its mode, or nothing is to consume."""
 
     kind, code = Kind.INTERNAL, "inbound_unbound"
 

@@ -24,6 +24,4 @@ class Command(BaseCommand):
             works = consume_works()
         except DomainError as error:
             raise CommandError(error.detail) from error
-        if not works:
-            raise CommandError("EVENTS_URL names no broker: there is nothing to consume.")
         run_threads(works)

@@ -35,6 +35,7 @@ class Cluster:
         self._replication = int(options.pop("replication", REPLICATION))
         if unknown := [name for name in options if not name.startswith(PASSED_ON)]:
             raise ValueError(f"A kafka:// URL has no option {', '.join(unknown)}.")
+        self._hosts = hosts
         credentials = {"sasl.username": user, "sasl.password": password} if user else {}
         self._configuration: dict[str, Any] = (
             {"bootstrap.servers": hosts, "log_level": LOG_LEVEL} | credentials | options
@@ -62,7 +63,7 @@ class Cluster:
             for made in admin.create_topics(wanted, request_timeout=timeout_s).values() if wanted else ():
                 _finish(made)
         except KafkaException as error:
-            raise TransportAway(f"The topics of Kafka cannot be had: {error.args[0].str()}") from error
+            raise TransportAway(f"Kafka at {self._hosts} does not give its topics: {error.args[0].str()}") from error
 
     def _with(self, configuration: dict[str, Any]) -> dict[str, Any]:
         return self._configuration | {name.replace("_", "."): value for name, value in configuration.items()}

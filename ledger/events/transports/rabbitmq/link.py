@@ -112,15 +112,17 @@ def declaring(url: str) -> Iterator[BlockingChannel]:
     Raises:
         TransportAway: nobody is there, we are not let in, or something of the name is there and different.
     """
+    parameters = _parameters(url)
     try:
-        connection = pika.BlockingConnection(_parameters(url))
+        connection = pika.BlockingConnection(parameters)
         try:
             yield connection.channel()
         finally:
             if connection.is_open:
                 connection.close()
     except (AMQPError, AMQPConnectorException, OSError) as error:
-        raise TransportAway(f"RabbitMQ does not have us: {describe(error)}") from error
+        place = f"{parameters.host}:{parameters.port}"
+        raise TransportAway(f"RabbitMQ at {place} does not have us: {describe(error)}") from error
 
 
 def describe(error: BaseException | None) -> str:
