@@ -57,7 +57,11 @@ class KafkaSource:
                 reached[place] = offset
         if reached and self._consumer is not None:
             offsets = [TopicPartition(*place, offset) for place, offset in reached.items()]
-            self._consumer.store_offsets(offsets=offsets)
+            try:
+                self._consumer.store_offsets(offsets=offsets)
+            except KafkaException as error:
+                # A partition has left us and we have not been told yet: whoever has it now is told all of that again.
+                raise TransportAway(f"Kafka does not take what is done: {error.args[0].str()}") from error
 
     def close(self) -> None:
         """Commit what is done and leave the group."""
