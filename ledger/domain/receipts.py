@@ -31,21 +31,28 @@ def _shift(remainder: int) -> int:
     return remainder
 
 
-_SHIFTS = tuple(range(100, -5, -5))
 _SHIFTED = tuple(_shift(value) for value in range(32))
+# Codes are made by the thousand, so two characters at a time: pairs of them by their ten bits, and what a pair adds to
+# the check.
+_PAIRS = tuple(first + second for first in CROCKFORD for second in CROCKFORD)
+_PAIR_CHECKS = tuple(_SHIFTED[first] ^ second for first in range(32) for second in range(32))
+_SHIFTED_TWICE = tuple(_SHIFTED[_SHIFTED[value]] for value in range(32))
+_PAIR_SHIFTS = tuple(range(90, -10, -10))
+_FIRST_SHIFT = 100
 
 
-def _check(symbols: str) -> int:
+def _remainder(symbols: str) -> int:
     remainder = 0
     for symbol in symbols:
         remainder = _SHIFTED[remainder] ^ _VALUES[symbol]
-    return _SHIFTED[remainder]
+    return remainder
 
 
 @lru_cache(maxsize=64)
-def _written(day: int) -> str:
-    """Return the day, counted from 1970. Kept, because strftime is slow and nearly all codes are of today."""
-    return (EPOCH + timedelta(days=day)).strftime("%Y%m%d")
+def _written(day: int) -> tuple[str, int]:
+    """Return the day, counted from 1970, and its remainder. Kept, because nearly all codes are of today."""
+    text = (EPOCH + timedelta(days=day)).strftime("%Y%m%d")
+    return text, _remainder(text)
 
 
 def receipt_code(identifier: UUID) -> str:
@@ -53,9 +60,13 @@ def receipt_code(identifier: UUID) -> str:
     bits = identifier.int
     day, ms = divmod(bits >> 80, _DAY_MS)
     rest = ms << _TAIL_BITS | (bits >> 64 & 0xFFF) << 62 | bits & ((1 << 62) - 1)
-    text = "".join([CROCKFORD[rest >> shift & 31] for shift in _SHIFTS])
-    on = _written(day)
-    return f"RCP-{on}-{text}{CROCKFORD[_check(on + text)]}"
+    on, remainder = _written(day)
+    first, pairs = rest >> _FIRST_SHIFT, [rest >> shift & 1023 for shift in _PAIR_SHIFTS]
+    remainder = _SHIFTED[remainder] ^ first
+    for pair in pairs:
+        remainder = _SHIFTED_TWICE[remainder] ^ _PAIR_CHECKS[pair]
+    text = "".join([_PAIRS[pair] for pair in pairs])
+    return f"RCP-{on}-{CROCKFORD[first]}{text}{CROCKFORD[_SHIFTED[remainder]]}"
 
 
 def transaction_id_of(code: str) -> UUID | None:
@@ -75,7 +86,7 @@ def transaction_id_of(code: str) -> UUID | None:
     for character in match[2]:
         rest = rest << 5 | _VALUES[character]
     ms = rest >> _TAIL_BITS
-    if day < 0 or rest >> _REST_BITS or ms >= _DAY_MS or _check(match[1] + match[2]) != _VALUES[match[3]]:
+    if day < 0 or rest >> _REST_BITS or ms >= _DAY_MS or _SHIFTED[_remainder(match[1] + match[2])] != _VALUES[match[3]]:
         return None
     tail = rest & ((1 << _TAIL_BITS) - 1)
     return UUID(int=(day * _DAY_MS + ms) << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | tail & ((1 << 62) - 1))

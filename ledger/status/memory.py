@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ledger.status.shape import Key, Seen, StatusShape
@@ -50,14 +51,16 @@ class Memory:
         with self._lock:
             now = time.monotonic()
             self._forget(now)
-            entry = self._find(key)
-            if entry is None and seen.since <= self._forgotten_at and not seen.shape.is_final:
-                return None
-            if entry is None or _is_newer(seen, entry.seen):
-                entry = _Entry(seen, now)
-                self._put(key, entry)
-            shown = entry.seen
-        return shown.shape if shown.shape.is_final or now - shown.since <= AGE_MAX_S else None
+            shown = self._learn(key, seen, now)
+        return shown.shape if shown and (shown.shape.is_final or now - shown.since <= AGE_MAX_S) else None
+
+    def learn_all(self, found: Iterable[tuple[Key, Seen]]) -> None:
+        """Remember the statuses of a round."""
+        with self._lock:
+            now = time.monotonic()
+            self._forget(now)
+            for key, seen in found:
+                self._learn(key, seen, now)
 
     def begin_process(self) -> None:
         """Know nothing."""
@@ -67,6 +70,15 @@ class Memory:
         # When the latest was learnt of those that have left: somebody who has looked since before that may have found
         # a lower version than was shown.
         self._forgotten_at = float("-inf")
+
+    def _learn(self, key: Key, seen: Seen, now: float) -> Seen | None:
+        entry = self._find(key)
+        if entry is None and seen.since <= self._forgotten_at and not seen.shape.is_final:
+            return None
+        if entry is None or _is_newer(seen, entry.seen):
+            entry = _Entry(seen, now)
+            self._put(key, entry)
+        return entry.seen
 
     def _find(self, key: Key) -> _Entry | None:
         return self._final.get(key) or self._moving.get(key)
