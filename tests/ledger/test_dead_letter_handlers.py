@@ -69,6 +69,14 @@ def test_a_message_that_was_booked_before_its_letter_was_resolved_is_not_booked_
     assert Transaction.objects.filter(client=people.client, idempotency_key__startswith="core:").count() == 1
 
 
+def test_a_replay_is_no_other_message_whatever_its_id(people: Tenant, refused: DeadLetter) -> None:
+    people.person("zoe")
+    shelf = Shelf([message(asked(credit="zoe"), id="order-17#1"), message(asked(credit="zoe"), id="order-17#2")])
+    consumer_of(people, shelf).consume(timeout_s=0)
+    assert replay(refused).failure is None
+    assert held_by_zoe(people) == 300
+
+
 def test_ten_replays_at_once_book_a_message_once(people: Tenant, refused: DeadLetter) -> None:
     people.person("zoe")
 
