@@ -113,11 +113,18 @@ class ListenerFollower(NamedTuple):
         self.call([event])
 
     def call(self, events: Sequence[Event]) -> None:
-        """Hand events to the listener, but for those that it has had. Call inside a database transaction."""
+        """Hand events to the listener, but for those that it has had. Call inside a database transaction.
+
+        Raises:
+            DatabaseError: the listener has left the transaction so that it cannot be committed.
+        """
         fresh = mark_processed(self.name, [str(event.id) for event in events]) if events else set()
         metrics.EVENTS_DUPLICATE.labels(self.name).inc(len(events) - len(fresh))
         if fresh:
             self.listener([event for event in events if str(event.id) in fresh])
+            # A listener that has caught what broke its transaction would have it rolled back without a word.
+            with raw_cursor() as cursor:
+                cursor.execute("SELECT 1")
 
     def _take_key(self, key: UUID) -> int:
         with raw_cursor() as cursor:

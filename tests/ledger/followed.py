@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -67,10 +67,11 @@ def parked(follower: Follower) -> list[tuple[UUID, int, str]]:
 
 @dataclass
 class Diary:
-    """A listener that writes down what it hears, and cannot bear some keys."""
+    """A listener that writes down what it hears, and cannot bear some keys and types; of some it does more."""
 
     name: str = field(default_factory=lambda: f"listener:{uuid4().hex}")
-    cannot_bear: set[UUID] = field(default_factory=set)
+    cannot_bear: set[UUID | str] = field(default_factory=set)
+    afterwards: dict[UUID, Callable[[], None]] = field(default_factory=dict)
     error: Exception = field(default_factory=lambda: RuntimeError("It is too much."))
     calls: list[int] = field(default_factory=list)
 
@@ -84,8 +85,10 @@ class Diary:
                 object_id=str(event.key),
                 detail={"sequence": event.sequence},
             )
-            if event.key in self.cannot_bear:
+            if not self.cannot_bear.isdisjoint({event.key, event.type}):
                 raise self.error
+            if event.key in self.afterwards:
+                self.afterwards[event.key]()
 
     @property
     def follower(self) -> ListenerFollower:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from django.db import OperationalError, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from config.localstack.processes import wait_until
 from config.runtime.clock import now
+from config.runtime.database import raw_cursor
 from ledger.events.dead_letters import Letter, record_dead_letters
 from ledger.events.failures import ATTEMPTS_MAX
 from ledger.events.lanes import Lanes
@@ -128,6 +131,36 @@ def test_after_five_attempts_an_event_is_a_dead_letter_and_the_next_of_its_key_g
     execute(DUE, diary.name)
     caught_up(diary.follower)
     assert (diary.heard(poison), parked(diary.follower)) == ([2], [])
+
+
+def rolled_back() -> None:
+    transaction.set_rollback(True)
+
+
+def swallowed() -> None:
+    with suppress(DatabaseError), raw_cursor() as cursor:
+        cursor.execute("SELECT 1/0")
+
+
+def hung_up() -> None:
+    connection.close()
+
+
+@pytest.mark.parametrize("undo", [rolled_back, swallowed, hung_up])
+def test_a_listener_that_undoes_its_own_effect_has_not_taken_the_event(
+    bank: Tenant, diary: Diary, keys, undo: Callable[[], None]
+) -> None:
+    diary.afterwards = {keys[0]: undo}
+    record(bank.client.pk, keys[0], keys[0], keys[1])
+    for _ in range(ATTEMPTS_MAX - 1):
+        execute(DUE, diary.name)
+        caught_up(diary.follower)
+    assert [(key, attempts) for key, attempts, _ in parked(diary.follower)] == [(keys[0], 4), (keys[0], 0)]
+    assert (diary.heard(keys[0]), diary.heard(keys[1])) == ([], [1])
+    execute(DUE, diary.name)
+    diary.afterwards = {}
+    caught_up(diary.follower)
+    assert diary.heard(keys[0]) == [1, 2]
 
 
 def test_a_database_that_is_away_is_nobodys_fault(bank: Tenant, diary: Diary, keys) -> None:
