@@ -22,6 +22,7 @@ from config.runtime.ids import moment_of, uuid7s
 from config.runtime.metrics import DEAD_LETTERS_OPEN, DEAD_LETTERS_RECORDED
 from config.runtime.redaction import redact_text
 from config.runtime.sql import sql_file
+from ledger.events.envelopes import DEAD_LETTER_TOPIC
 from ledger.events.models import TEXT_LENGTH_MAX, DeadLetter
 from ledger.events.outbox import Happened, record_events
 from ledger.events.shapes import DeadLetterShape
@@ -39,9 +40,9 @@ class Letter(NamedTuple):
     """A message that is given up.
 
     `consumer` is who could not: `listener:<name>`, `transport:<name>` or `inbound:<topic>`. Of an event of ours `topic`
-    is "transactions", `partition` None and `offset` its position. `event_id` is the producer's id of the message, or
-    our event's; a malformed one may have none. `error_code` is stable: a DomainError's code, an SQLSTATE class,
-    `malformed_message`, `message_too_large`; `error` is for people. `trace` is a W3C traceparent or empty.
+    is the one it is published to, `partition` None and `offset` its position. `event_id` is the producer's id of the
+    message, or our event's; a malformed one may have none. `error_code` is stable: a DomainError's code, an SQLSTATE
+    class, `malformed_message`, `message_too_large`; `error` is for people. `trace` is a W3C traceparent or empty.
     """
 
     consumer: str
@@ -67,7 +68,8 @@ def record_dead_letters(letters: Sequence[Letter]) -> list[UUID]:
 
     A message that is given up twice, since it was delivered again, has one open letter: the first, with the newest
     error and the attempts of both. What PostgreSQL does not store in a text (NUL, half a surrogate pair) is replaced in
-    `key`; headers and body stay as they came. Call inside a database transaction.
+    `key`; headers and body stay as they came. Of a letter whose message itself tells of a dead letter nobody is told:
+    who cannot take the one cannot take the next either, without end. Call inside a database transaction.
     """
     kept = [_kept(letter) for letter in letters]
     own = dict(zip(map(_place, kept), zip(uuid7s(len(kept)), kept, strict=True), strict=True))
@@ -76,9 +78,8 @@ def record_dead_letters(letters: Sequence[Letter]) -> list[UUID]:
     for part in _statements(sorted(own.values(), key=lambda one: [str(column) for column in _place(one[1])])):
         found |= _written(part)
     new = {identifier: letter for place, (identifier, letter) in own.items() if found[place] == identifier}
-    tell_of_letters(
-        EventType.DEAD_LETTER_RECORDED, without_messages(DeadLetter.objects.filter(pk__in=new).order_by("pk"))
-    )
+    rows = DeadLetter.objects.filter(pk__in=new).exclude(topic=DEAD_LETTER_TOPIC).order_by("pk")
+    tell_of_letters(EventType.DEAD_LETTER_RECORDED, without_messages(rows))
     transaction.on_commit(partial(_count, [(letter.consumer, letter.error_code) for letter in new.values()]))
     return [found[_place(letter)] for letter in kept]
 

@@ -20,7 +20,7 @@ from config.runtime.backoff import backoff
 from config.runtime.database import is_down, raw_cursor
 from config.runtime.logging import get_logger
 from ledger.events.dead_letters import Letter, record_dead_letters
-from ledger.events.envelopes import TOPIC, headers_of
+from ledger.events.envelopes import headers_of, topic_of
 from ledger.events.failures import ATTEMPTS_MAX, failure_code, failure_text
 from ledger.events.processed import mark_processed
 from ledger.events.stream import Event, LaneLost, Window, advance, load_event
@@ -176,7 +176,7 @@ def letter_of(consumer: str, event: Event, code: str, text: str, attempts: int) 
     return Letter(
         consumer=consumer,
         client_id=event.client_id,
-        topic=TOPIC,
+        topic=topic_of(event.type),
         partition=None,
         offset=str(event.position),
         key=str(event.key),

@@ -163,6 +163,18 @@ def test_a_listener_that_undoes_its_own_effect_has_not_taken_the_event(
     assert diary.heard(keys[0]) == [1, 2]
 
 
+def test_of_the_dead_letter_of_what_tells_of_a_dead_letter_nobody_is_told(bank: Tenant, diary: Diary, keys) -> None:
+    diary.cannot_bear = {keys[0], "dead_letter.recorded"}
+    record(bank.client.pk, keys[0])
+    for _ in range(4 * ATTEMPTS_MAX):
+        numbered()
+        execute(DUE, diary.name)
+        caught_up(diary.follower)
+    letters = DeadLetter.objects.filter(consumer=diary.name).order_by("pk")
+    assert [letter.topic for letter in letters] == ["transactions", "transactions.dlq"]
+    assert parked(diary.follower) == []
+
+
 def test_a_database_that_is_away_is_nobodys_fault(bank: Tenant, diary: Diary, keys) -> None:
     diary.cannot_bear, diary.error = {keys[0]}, OperationalError("the connection is lost")
     diary.error.__cause__ = psycopg.OperationalError("the connection is lost")
