@@ -138,6 +138,8 @@ class ListenerFollower(NamedTuple):
     def _take_one(self, key: UUID, position: int) -> bool:
         """Try one parked event; tell whether the next of its key may follow."""
         event, parked = load_event(position), {"follower": self.name, "key": key, "position": position}
+        if event is None:
+            log.error("listener.event_not_kept", listener=self.name, position=position)
         try:
             with transaction.atomic(durable=True), raw_cursor() as cursor:
                 cursor.execute(_TAKEN, parked)

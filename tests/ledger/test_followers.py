@@ -14,6 +14,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 from config.localstack.processes import wait_until
 from config.runtime.clock import now
 from config.runtime.database import raw_cursor
+from ledger.events import listeners
 from ledger.events.dead_letters import Letter, record_dead_letters
 from ledger.events.failures import ATTEMPTS_MAX
 from ledger.events.lanes import Lanes
@@ -173,6 +174,20 @@ def test_of_the_dead_letter_of_what_tells_of_a_dead_letter_nobody_is_told(bank: 
     letters = DeadLetter.objects.filter(consumer=diary.name).order_by("pk")
     assert [letter.topic for letter in letters] == ["transactions", "transactions.dlq"]
     assert parked(diary.follower) == []
+
+
+def test_an_event_that_is_dropped_while_it_is_parked_is_said_to_be_lost(
+    bank: Tenant, diary: Diary, monkeypatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(listeners.log, "error", lambda event, **_: said.append(event))
+    execute(
+        "INSERT INTO events_parked (follower, key, position, lane, attempts, next_attempt_at, error_code, error) "
+        "VALUES (%(follower)s, gen_random_uuid(), -1, 0, 1, clock_timestamp(), '', '')",
+        diary.name,
+    )
+    assert diary.follower.take_parked(ALL) == 1
+    assert (parked(diary.follower), said) == ([], ["listener.event_not_kept"])
 
 
 def test_a_database_that_is_away_is_nobodys_fault(bank: Tenant, diary: Diary, keys) -> None:
