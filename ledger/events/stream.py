@@ -19,9 +19,9 @@ LANES = 16
 WINDOW_SIZE = 1_000
 
 _BEGIN = """
-INSERT INTO events_cursor (follower, lane)
-SELECT %(follower)s, lane
-FROM generate_series(0, %(lanes)s - 1) AS lane
+INSERT INTO events_cursor (follower, lane, position)
+SELECT %(follower)s, lane, dropped_until
+FROM events_numbering, generate_series(0, %(lanes)s - 1) AS lane
 ON CONFLICT DO NOTHING
 """
 _SKIP = """

@@ -84,6 +84,8 @@ def test_readers_are_told_what_is_not_there_any_more(books: str) -> None:
     assert len(events_after(CLIENT, last, types=None, limit=10).rows) == 3
     assert pass_over("transport:late", ALL) == len(ALL)
     assert pass_over("transport:late", ALL) == 0
+    begin("transport:new")
+    assert pass_over("transport:new", ALL) == 0
     window = read_window("transport:late", ALL)
     assert window is not None
     assert len(window.events) == 3
