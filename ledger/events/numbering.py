@@ -23,13 +23,15 @@ FROM events_numbering
 FOR UPDATE SKIP LOCKED
 """
 NUMBER = sql_file("ledger/events", "number_events")
-# A fence takes three rounds: the id that was drawn last, then a transaction that began after that, then its end.
+# A fence takes three rounds: the id that was drawn last, or up to which a full round has come, then a transaction that
+# began after that, then its end.
 ADVANCE = """
 UPDATE events_numbering
 SET last_position = last_position + %(count)s,
     low_id = CASE WHEN %(is_behind)s THEN fence_id ELSE low_id END,
     fence_id = CASE
-        WHEN %(is_behind)s OR fence_id IS NULL THEN coalesce(pg_sequence_last_value('events_outbox_id'), 0)
+        WHEN %(is_behind)s OR fence_id IS NULL
+        THEN least(%(reached_id)s, coalesce(pg_sequence_last_value('events_outbox_id'), 0))
         ELSE fence_id
     END,
     fence_xid = CASE
@@ -51,12 +53,14 @@ def number_events(size: int = SIZE) -> int:
         state = cursor.execute(LOCK).fetchone()
         if state is None:
             return 0
-        last_position, low_id, _, fence_xid = state
+        last_position, low_id, fence_id, fence_xid = state
         # A statement after the lock: it sees what the round before has numbered.
         found = cursor.execute(NUMBER, {"low_id": low_id, "size": size, "last_position": last_position}).fetchone()
         assert found is not None
-        count, oldest_xid = found
-        # What was too much for this round is above the fence or below; nobody knows.
-        is_behind = count < size and fence_xid is not None and int(oldest_xid) >= int(fence_xid)
-        cursor.execute(ADVANCE, {"count": count, "is_behind": is_behind})
+        count, last_id, oldest_xid = found
+        # What was too much for this round stands above; None where nothing was.
+        reached_id = last_id if count == size else None
+        has_ended = fence_xid is not None and int(oldest_xid) >= int(fence_xid)
+        is_behind = has_ended and (reached_id is None or reached_id >= fence_id)
+        cursor.execute(ADVANCE, {"count": count, "is_behind": is_behind, "reached_id": reached_id})
     return int(count)

@@ -129,6 +129,15 @@ def test_ids_are_not_forgotten_while_a_transaction_that_may_have_drawn_one_is_op
     assert low_id() >= last_id()
 
 
+def test_while_a_backlog_is_numbered_what_has_its_position_is_not_looked_at_again() -> None:
+    at_rest()
+    before = low_id()
+    record(*[uuid4() for _ in range(400)])
+    assert wait_until(lambda: number_events(2) == 2 and low_id() > before, timeout_s=30)
+    assert low_id() < last_id()
+    at_rest()
+
+
 def test_a_transaction_that_wrote_before_a_fence_and_records_after_it_is_seen() -> None:
     """Its id is above the fence: nothing that is drawn later is passed over."""
     late = uuid4()

@@ -1,5 +1,5 @@
 -- Give the committed events that have none their positions, in the order of their ids, and their sequences; how many they
--- are, and the oldest transaction that may still be writing as this statement sees it.
+-- are, the last of their ids, and the oldest transaction that may still be writing as this statement sees it.
 WITH fresh AS MATERIALIZED (
     SELECT o.id, o.occurred_at, o.client_id, o.type, o.key
     FROM events_outboxevent o
@@ -31,4 +31,4 @@ numbered AS (
     JOIN keys k ON k.key = c.key
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM numbered), pg_snapshot_xmin(pg_current_snapshot())::text
+SELECT (SELECT count(*) FROM numbered), (SELECT max(id) FROM fresh), pg_snapshot_xmin(pg_current_snapshot())::text
