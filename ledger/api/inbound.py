@@ -13,8 +13,13 @@ from ledger.api.v2.bodies import TransactionIn, submission_of
 from ledger.api.v2.transactions import OPERATION
 from ledger.events.consumer import Binding, Note
 from ledger.events.inbound import Inbound
+from ledger.queries.transactions import has_failed
 from ledger.services.submissions import Submission
 from ledger.services.transactions import Result, submit_with
+
+# What failed under a message's own key stays so: its replay, of which only a success is stored, has another. No id of a
+# message and no Idempotency-Key has a space.
+REPLAYED = " replayed"
 
 
 def execute(binding: Binding, events: Sequence[Inbound], note: Note) -> None:
@@ -54,4 +59,6 @@ def execute(binding: Binding, events: Sequence[Inbound], note: Note) -> None:
 def _submission(binding: Binding, event: Inbound) -> Submission:
     data = parse_strict(event.data)
     key = f"{binding.source}:{event.id}"
+    if event.is_replay and has_failed(binding.client_id, key):
+        key += REPLAYED
     return submission_of(decode(data, TransactionIn), key=key, request_hash=fingerprint(OPERATION, data))

@@ -89,8 +89,7 @@ def _uuid(text: str) -> UUID | None:
 def replay(letter: DeadLetter) -> None:
     """Have a message that became a dead letter handled again, whatever has come after it.
 
-    Under its own key the refusal would be answered again: each replay has a key of its own, the same one when it is
-    repeated. There is a space in it, as in no message's id and in no Idempotency-Key.
+    The handler is told that it is a replay: under the message's own key a failure would be answered again.
 
     Raises:
         DomainError: it is refused again; nothing is stored but the letter's error.
@@ -103,7 +102,7 @@ def replay(letter: DeadLetter) -> None:
         letter.topic, letter.partition, letter.offset, letter.key, bytes(letter.body), dict(letter.headers), None
     )
     inbound = read_message(received)
-    bound.handle(bound.binding, [inbound._replace(id=f"{inbound.id} #{letter.replay_count + 1}")], _raise)
+    bound.handle(bound.binding, [inbound._replace(is_replay=True)], _raise)
 
 
 def _raise(refusals: Mapping[int, DomainError]) -> None:

@@ -34,7 +34,10 @@ class MessageTooLarge(DomainError):
 
 
 class Inbound(NamedTuple):
-    """An event from elsewhere: `id` is unique within `source`, `data` is JSON text that nobody has looked into."""
+    """An event from elsewhere: `id` is unique within `source`, `data` is JSON text that nobody has looked into.
+
+    `trace` is a W3C traceparent or empty; `is_replay` where it was a dead letter.
+    """
 
     id: str
     source: str
@@ -42,6 +45,7 @@ class Inbound(NamedTuple):
     data: bytes
     trace: str
     received: Received
+    is_replay: bool = False
 
 
 class _Envelope(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from ledger.domain.balances import Side
 from ledger.domain.legs import shown_terms
 from ledger.domain.money import format_amount
 from ledger.domain.shapes import AUTOMATIC, MANUAL, EntryShape, FailureShape, MoveShape, TransactionShape, account_name
-from ledger.domain.states import EXECUTING
+from ledger.domain.states import EXECUTING, Status
 from ledger.errors import failure_shape, pointer_in
 from ledger.models import Account, Entry, Transaction, TransactionEvent
 from ledger.queries.accounts import accounts_by_id, remember_accounts
@@ -59,6 +59,11 @@ def get_transaction(client_id: int, transaction_id: UUID) -> Transaction:
     if row is None:
         raise NotFound
     return row
+
+
+def has_failed(client_id: int, key: str) -> bool:
+    """Tell whether a client's transaction with this idempotency key has failed."""
+    return Transaction.objects.filter(client_id=client_id, idempotency_key=key, status=Status.FAILED).exists()
 
 
 def shown_transaction(client_id: int, transaction_id: UUID) -> TransactionShape:

@@ -77,6 +77,43 @@ def test_a_replay_is_no_other_message_whatever_its_id(people: Tenant, refused: D
     assert held_by_zoe(people) == 300
 
 
+def delivered_late(people: Tenant, row: DeadLetter) -> None:
+    """Deliver the message of a letter again, once it is forgotten that it was handled."""
+    execute("DELETE FROM events_processed WHERE consumer = %(follower)s", row.consumer)
+    body, headers = bytes(row.body), dict(row.headers)
+    shelf = Shelf([message(0)._replace(key=row.key, value=body, headers=headers)])
+    consumer_of(people, shelf).consume(timeout_s=0)
+    assert len(shelf.done_with) == 1
+
+
+def test_what_was_refused_and_replayed_is_not_booked_again_however_late_it_is_delivered(
+    people: Tenant, refused: DeadLetter
+) -> None:
+    people.person("zoe")
+    assert replay(refused).failure is None
+    delivered_late(people, refused)
+    assert held_by_zoe(people) == 100
+
+
+def test_what_had_failed_and_is_replayed_is_booked_once_beside_its_failure(people: Tenant, settings: Any) -> None:
+    shelf = Shelf([message(asked("11.00"), id="order-18")])
+    consumer = consumer_of(people, shelf)
+    (topic,) = consumer.bound
+    settings.INBOUND_TOPICS = (InboundTopic(topic, people.client.name, "core", "execute"),)
+    consumer.consume(timeout_s=0)
+    row = DeadLetter.objects.get(consumer=f"inbound:{topic}")
+    assert replay(row).failure is not None
+    people.move("cash:USD", "users:alice:USD", "1.00", type="cash_in")
+    assert replay(row).failure is None
+    delivered_late(people, row)
+    found = Transaction.objects.filter(client=people.client, idempotency_key__startswith="core:").order_by("id")
+    assert list(found.values_list("idempotency_key", "status")) == [
+        ("core:order-18", "failed"),
+        ("core:order-18 replayed", "completed"),
+    ]
+    assert people.posted(people.account("users:bob:USD")) == 1100
+
+
 def test_ten_replays_at_once_book_a_message_once(people: Tenant, refused: DeadLetter) -> None:
     people.person("zoe")
 
