@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
+from config.runtime import stopping
 from config.runtime.arrays import texts
 from config.runtime.database import raw_cursor
 
@@ -45,7 +46,10 @@ def mark_processed(consumer: str, event_ids: Iterable[str]) -> set[str]:
 
 
 def forget_processed() -> int:
-    """Delete some of what is too old to be told again; return how many rows. The next call goes on."""
-    with raw_cursor() as cursor:
-        cursor.execute(_FORGET, {"kept": KEPT, "size": FORGET_SIZE})
-        return cursor.rowcount
+    """Delete what is too old to be told again, in parts with a commit each; return how many rows."""
+    count, found = 0, FORGET_SIZE
+    while found == FORGET_SIZE and not stopping.stopping():
+        with raw_cursor() as cursor:
+            found = cursor.execute(_FORGET, {"kept": KEPT, "size": FORGET_SIZE}).rowcount
+        count += found
+    return count
