@@ -21,6 +21,7 @@ from config.runtime.backoff import backoff
 from config.runtime.database import is_down, release_connections
 from config.runtime.errors import DomainError, Kind
 from config.runtime.logging import get_logger
+from config.runtime.tracing import well_formed_traceparent
 from ledger.events.dead_letters import Letter, record_dead_letters
 from ledger.events.envelopes import is_ours
 from ledger.events.failures import ATTEMPTS_MAX, failure_code, failure_text
@@ -238,7 +239,7 @@ def letter_of(binding: Binding, one: InHand, error: Exception, *, attempts: int)
         error_code=failure_code(error),
         error=failure_text(error),
         attempts=attempts,
-        trace=one.inbound.trace if one.inbound else attributes.get("traceparent", ""),
+        trace=one.inbound.trace if one.inbound else well_formed_traceparent(attributes.get("traceparent", "")),
     )
 
 

@@ -169,6 +169,14 @@ def test_what_is_refused_and_comes_twice_at_once_is_one_dead_letter(people: Tena
     assert (bob_has(people), len(shelf.done_with)) == (100, 3)
 
 
+def test_the_letter_of_what_cannot_be_read_has_its_trace_and_no_other_text(people: Tenant) -> None:
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    bad = [message(0)._replace(value=b"[]", headers={"traceparent": told}) for told in (trace, "00-a\r\nb")]
+    consumer_of(people, Shelf(bad)).consume(timeout_s=0)
+    rows = DeadLetter.objects.filter(client=people.client).order_by("created_at")
+    assert [row.trace for row in rows] == [trace, ""]
+
+
 def test_our_own_messages_are_passed_over(people: Tenant) -> None:
     shelf = Shelf([message(asked("1.00"), source=f"/countinghouse/clients/{people.client.public_id}")])
     consumer_of(people, shelf).consume(timeout_s=0)
