@@ -100,6 +100,11 @@ EVENTS_OLDEST_AGE = Gauge(
     ["follower"],
     multiprocess_mode="livemostrecent",
 )
+EVENTS_UNNUMBERED_AGE = Gauge(
+    "events_unnumbered_age_seconds",
+    "Age of the oldest event that has no position, so that no follower is behind it yet; 0 when all have one.",
+    multiprocess_mode="livemostrecent",
+)
 EVENTS_PARKED = Gauge(
     "events_parked",
     "Events that wait behind one that a listener could not take.",

@@ -9,6 +9,17 @@ from config.runtime.database import raw_cursor
 from config.runtime.sql import sql_file
 
 LAG = sql_file("ledger/events", "lag")
+# How old the first event is that waits for its position: where nobody numbers, nobody is behind.
+UNNUMBERED = """
+SELECT extract(epoch FROM clock_timestamp() - o.occurred_at)::float8
+FROM events_outboxevent o
+WHERE o.id > (SELECT low_id FROM events_numbering)
+    AND NOT EXISTS (
+        SELECT FROM events_position p WHERE p.outbox_id = o.id AND p.outbox_id > (SELECT low_id FROM events_numbering)
+    )
+ORDER BY o.id
+LIMIT 1
+"""
 
 
 class Lag(NamedTuple):
@@ -26,8 +37,16 @@ def lags() -> list[Lag]:
         return [Lag(*row) for row in cursor.execute(LAG)]
 
 
+def unnumbered_age_s() -> float:
+    """Return the age of the oldest event without a position in seconds, 0 when all have one."""
+    with raw_cursor() as cursor:
+        row = cursor.execute(UNNUMBERED).fetchone()
+    return 0.0 if row is None else float(row[0])
+
+
 def measure_lag() -> None:
-    """Set the gauges of all followers."""
+    """Set the gauges of the numbering and of all followers."""
+    metrics.EVENTS_UNNUMBERED_AGE.set(unnumbered_age_s())
     for lag in lags():
         metrics.EVENTS_LAG.labels(lag.follower).set(lag.events)
         metrics.EVENTS_OLDEST_AGE.labels(lag.follower).set(lag.oldest_age_s)
