@@ -156,8 +156,12 @@ class DeadLetterDiscarded(Told, frozen=True, kw_only=True, tag=EventType.DEAD_LE
 CATALOGUE: dict[EventType, type[Told]] = {
     EventType(str(told.__struct_config__.tag)): told for told in Told.__subclasses__()
 }
+_VERSIONS: dict[str, int] = {event_type.value: told.version for event_type, told in CATALOGUE.items()}
 
 
 def schema_of(event_type: str) -> str:
-    """Return the name of the JSON Schema of a type's messages, as docs/reference/events.md gives it."""
-    return SCHEMA.format(type=event_type, version=CATALOGUE[EventType(event_type)].version)
+    """Return the name of the JSON Schema of a type's messages, as docs/reference/events.md gives it.
+
+    A type that only a later release knows, which has recorded it meanwhile, begins with version 1.
+    """
+    return SCHEMA.format(type=event_type, version=_VERSIONS.get(event_type, 1))

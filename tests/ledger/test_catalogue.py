@@ -127,5 +127,10 @@ def test_dead_letters_have_a_topic_of_their_own() -> None:
     assert {name for name, topic in topics.items() if topic == "transactions.dlq"} == {"dead_letter.recorded"}
 
 
+def test_a_type_of_a_later_release_is_published_by_this_one_too() -> None:
+    later = Event(1, uuid4(), 1, uuid4(), "export.completed", uuid4(), 1, datetime(2026, 11, 21, tzinfo=UTC), "{}", "")
+    assert json.loads(message_of(later).value)["dataschema"] == "urn:countinghouse:event:export.completed:1"
+
+
 def test_the_page_is_what_the_catalogue_says() -> None:
     assert PAGE.read_text() == describe_events()
