@@ -36,6 +36,7 @@ _PARK = """
 INSERT INTO events_parked (follower, key, position, lane, attempts, next_attempt_at, error_code, error)
 SELECT %(follower)s, key, position, get_byte(uuid_send(key), 15) & 15, 0, clock_timestamp(), '', ''
 FROM unnest(%(keys)s::uuid[], %(positions)s::bigint[]) AS waiting (key, position)
+ON CONFLICT DO NOTHING
 """
 # The keys whose first event is due.
 _DUE = """

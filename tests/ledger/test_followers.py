@@ -94,6 +94,17 @@ def test_a_key_that_a_listener_cannot_bear_holds_up_that_key_alone(bank: Tenant,
     assert (diary.heard(poison), parked(diary.follower)) == ([1, 2, 3], [])
 
 
+def test_what_is_parked_stays_so_though_the_cursor_was_lost(bank: Tenant, diary: Diary, keys) -> None:
+    ((before, _),) = execute(CURSORS, diary.name)
+    diary.cannot_bear = {keys[0]}
+    record(bank.client.pk, *keys[:2], keys[0])
+    caught_up(diary.follower)
+    execute(f"UPDATE events_cursor SET position = {before} WHERE follower = %(follower)s", diary.name)
+    caught_up(diary.follower)
+    assert parked(diary.follower) == [(keys[0], 1, "unexpected_error"), (keys[0], 0, "")]
+    assert diary.heard(keys[1]) == [1]
+
+
 def test_a_failing_event_waits_longer_after_each_attempt(bank: Tenant, diary: Diary, keys) -> None:
     diary.cannot_bear = {keys[0]}
     record(bank.client.pk, keys[0])
