@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import psycopg
@@ -17,12 +24,13 @@ from config.runtime.database import raw_cursor
 from ledger.events import listeners
 from ledger.events.dead_letters import Letter, record_dead_letters
 from ledger.events.failures import ATTEMPTS_MAX
+from ledger.events.following import follow
 from ledger.events.lanes import Lanes
 from ledger.events.listeners import PARKED_MAX
 from ledger.events.models import DeadLetter, EventPosition
 from ledger.events.publishing import TransportFollower
 from ledger.events.stream import LANES, WINDOW_SIZE, LaneLost, begin, pass_over, read_window
-from ledger.events.transports.base import TransportAway
+from ledger.events.transports.base import Message, TransportAway
 from tests.counted import statements
 from tests.ledger.followed import (
     ALL,
@@ -37,6 +45,7 @@ from tests.ledger.followed import (
     parked,
     record,
 )
+from tests.ledger.locks import in_thread
 from tests.people import Tenant
 
 
@@ -284,6 +293,44 @@ def test_three_relays_share_the_lanes_and_take_what_a_dead_one_leaves(db) -> Non
     assert [len(relay.owned) for relay in relays] == [8, 8]
     for relay in relays:
         relay.close()
+
+
+LANE_SESSIONS = """
+SELECT pg_terminate_backend(pid)
+FROM (SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = %(group)s AND granted) holder
+"""
+
+
+def test_who_loses_its_lanes_in_mid_publish_loses_nothing_and_overtakes_nothing(bank: Tenant, keys) -> None:
+    boxes, chance = [Postbox(name="box") for _ in range(2)], random.Random(5)
+    told, stop = list[tuple[UUID, int]](), threading.Event()
+
+    def publish(messages: Sequence[Message]) -> dict[int, str]:
+        time.sleep(chance.uniform(0, 0.3))
+        told.extend((UUID(one.key), int(json.loads(one.value)["sequence"])) for one in messages)
+        return {}
+
+    name = f"transport:{uuid4().hex}"
+    begun(TransportFollower(name, boxes[0]))
+    for box in boxes:
+        box.publish = publish  # type: ignore[method-assign]
+    works = [partial(follow, TransportFollower(name, box), threading.Event(), stop) for box in boxes]
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(in_thread, work) for work in works]
+        for _ in range(30):
+            record(bank.client.pk, *chance.choices(keys, k=20))
+            with raw_cursor() as cursor:
+                cursor.execute(LANE_SESSIONS, {"group": zlib.crc32(name.encode()) & 0x7FFF_FFFF})
+            time.sleep(0.1)
+        expected = {(key, sequence) for key in keys for sequence in sequences(key)}
+        assert wait_until(lambda: set(told) >= expected, timeout_s=20)
+        stop.set()
+        for one in running:
+            one.result(timeout=10)
+    last = dict.fromkeys(keys, 0)
+    for key, sequence in (one for one in told if one in expected):
+        assert sequence <= last[key] + 1
+        last[key] = max(last[key], sequence)
 
 
 def test_a_transport_publishes_in_order_and_once(bank: Tenant, keys) -> None:
