@@ -9,9 +9,9 @@ from config.runtime import stopping
 from config.runtime.arrays import texts
 from config.runtime.database import raw_cursor
 
-# A listener's events are told again only until its cursor has passed them, a broker's messages for as long as it keeps
-# them; whoever sends a message again after that meets the idempotency key of its transaction.
-KEPT = timedelta(days=30)
+# A listener's events are told again only until its cursor has passed them, which is moments; a broker's messages for as
+# long as it keeps them. Whoever sends a message again after that meets the idempotency key of its transaction.
+KEPT = {"listener": timedelta(days=1), "inbound": timedelta(days=30)}
 FORGET_SIZE = 20_000
 
 # In one order, so that two who are told the same wait for one another and no more.
@@ -28,7 +28,7 @@ DELETE FROM events_processed
 WHERE ctid = ANY(ARRAY(
     SELECT ctid
     FROM events_processed
-    WHERE processed_at < clock_timestamp() - %(kept)s
+    WHERE split_part(consumer, ':', 1) = %(kind)s AND processed_at < clock_timestamp() - %(kept)s
     ORDER BY processed_at
     LIMIT %(size)s
 ))
@@ -47,9 +47,13 @@ def mark_processed(consumer: str, event_ids: Iterable[str]) -> set[str]:
 
 def forget_processed() -> int:
     """Delete what is too old to be told again, in parts with a commit each; return how many rows."""
+    return sum(_forget(kind, kept) for kind, kept in KEPT.items())
+
+
+def _forget(kind: str, kept: timedelta) -> int:
     count, found = 0, FORGET_SIZE
     while found == FORGET_SIZE and not stopping.stopping():
         with raw_cursor() as cursor:
-            found = cursor.execute(_FORGET, {"kept": KEPT, "size": FORGET_SIZE}).rowcount
+            found = cursor.execute(_FORGET, {"kind": kind, "kept": kept, "size": FORGET_SIZE}).rowcount
         count += found
     return count

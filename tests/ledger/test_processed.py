@@ -1,4 +1,4 @@
-"""What has had its effect is remembered for thirty days, and then forgotten however much it is."""
+"""What has had its effect is remembered while it may be told again, and then forgotten however much it is."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from ledger.events import processed
 from ledger.events.processed import forget_processed, mark_processed
 from tests.ledger.followed import execute
 
+AGES = {
+    "listener": ("1 day 1 minute", "23 hours"),
+    "inbound": ("30 days 1 minute", "29 days 23 hours"),
+}
 
-def test_what_was_told_more_than_thirty_days_ago_is_forgotten(db, monkeypatch: pytest.MonkeyPatch) -> None:
+
+@pytest.mark.parametrize("kind", AGES)
+def test_what_nobody_tells_again_is_forgotten(db, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(processed, "FORGET_SIZE", 2)
-    old, young = f"listener:{uuid4().hex}", f"listener:{uuid4().hex}"
-    for consumer, age in ((old, "interval '30 days 1 minute'"), (young, "interval '29 days 23 hours'")):
+    old, young = f"{kind}:{uuid4().hex}", f"{kind}:{uuid4().hex}"
+    for consumer, age in zip((old, young), AGES[kind], strict=True):
         execute(
             "INSERT INTO events_processed (consumer, event_id, processed_at) "
-            f"SELECT %(follower)s, n::text, clock_timestamp() - {age} FROM generate_series(1, 5) n",
+            f"SELECT %(follower)s, n::text, clock_timestamp() - interval '{age}' FROM generate_series(1, 5) n",
             consumer,
         )
     assert forget_processed() == 5

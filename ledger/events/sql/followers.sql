@@ -28,7 +28,7 @@ CREATE TABLE events_processed (
     processed_at timestamptz  NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (consumer, event_id)
 );
-CREATE INDEX processed_by_time ON events_processed (processed_at);
+CREATE INDEX processed_by_time ON events_processed (split_part(consumer, ':', 1), processed_at);
 
 GRANT SELECT, INSERT, UPDATE (position) ON events_cursor TO app;
 GRANT SELECT, INSERT, DELETE, UPDATE (attempts, next_attempt_at, error_code, error) ON events_parked TO app;
