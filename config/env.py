@@ -59,10 +59,10 @@ def _inbound_topic(word: str) -> InboundTopic:
     given = {key: values[-1] for key, values in parse_qs(query).items()}
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", topic) or not given.keys() <= {"client", "source", "mode"}:
         raise ValueError("is not a list like topic?client=acme&source=bank-core&mode=execute")
-    # With an id of 180 characters after it, it must still be an idempotency key.
+    # With an id of 128 characters after it, it must still be an idempotency key.
     source = given.get("source", topic)
-    if not re.fullmatch(r"[\x21-\x7e]{1,64}", source):
-        raise ValueError("has a source that is not 1 to 64 visible ASCII characters")
+    if not re.fullmatch(r"[\x21-\x39\x3b-\x7e]{1,64}", source):
+        raise ValueError("has a source that is not 1 to 64 visible ASCII characters without a colon")
     return InboundTopic(topic, given.get("client", ""), source, given.get("mode", "execute"))
 
 

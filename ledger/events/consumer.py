@@ -220,7 +220,7 @@ class Consumer:
 
 def event_key(inbound: Inbound) -> str:
     """Return what a message is known by among all of its topic."""
-    return f"{inbound.source[:100]} {inbound.id}"
+    return f"{inbound.source} {inbound.id}"
 
 
 def letter_of(binding: Binding, one: InHand, error: Exception, *, attempts: int) -> Letter:

@@ -17,8 +17,8 @@ BODY_BYTES_MAX = 1 << 20
 # Kafka's binding writes the first of these before an attribute, AMQP's the others.
 PREFIXES = ("ce_", "cloudevents:", "cloudevents_")
 # With the name of its source before it, an id is an idempotency key.
-_ID = re.compile(r"[\x21-\x7e]{1,180}")
-_TEXT = re.compile(r"[^\x00-\x1f\x7f]+")
+_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 
 
 class MessageMalformed(DomainError):
@@ -79,12 +79,10 @@ def read_message(received: Received) -> Inbound:
     if attributes["specversion"] != "1.0":
         raise MessageMalformed(f"CloudEvents {attributes['specversion'][:20]!r} is not known here, only 1.0.")
     for name in ("id", "source", "type"):
-        if not attributes.get(name):
-            raise MessageMalformed(f"The attribute {name} is missing.")
-        if not _TEXT.fullmatch(attributes[name]):
-            raise MessageMalformed(f"The attribute {name} has a control character.")
+        if not _TEXT.fullmatch(attributes.get(name, "")):
+            raise MessageMalformed(f"The attribute {name} is missing, has a control character, or more than 128.")
     if not _ID.fullmatch(attributes["id"]):
-        raise MessageMalformed("The attribute id is not 1 to 180 visible ASCII characters.")
+        raise MessageMalformed("The attribute id is not 1 to 128 visible ASCII characters.")
     return Inbound(
         attributes["id"], attributes["source"], attributes["type"], data, well_formed_traceparent(trace), received
     )

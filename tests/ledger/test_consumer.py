@@ -106,7 +106,8 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "no CloudEvent": (b'{"amount": "1.00"}', "malformed_message"),
     "of another version": (message(asked(), specversion="0.3").value, "malformed_message"),
     "without an id": (message(asked(), id=" ").value, "malformed_message"),
-    "an id too long": (message(asked(), id="x" * 181).value, "malformed_message"),
+    "an id too long": (message(asked(), id="x" * 129).value, "malformed_message"),
+    "a source too long": (message(asked(), source="x" * 129).value, "malformed_message"),
     "nested without an end": (
         message(0).value.replace(b'"data": 0', b'"data": ' + b"[" * 100_000),
         "malformed_message",
