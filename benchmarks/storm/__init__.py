@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from benchmarks.harness import ROOT, Options, Table, load
 
 SECONDS, SECONDS_MIN = 120.0, 10.0
+RELAYS_TEST, RELAYS_SECONDS_MAX = "tests/acceptance/test_relays.py", 60.0
 # What points to servers: the storm has its own, which it kills.
 SERVERS = (
     "DATABASE_URL",
@@ -37,6 +38,28 @@ def run(options: Options) -> Iterator[Table]:
         yield table
     if code:
         raise RuntimeError(f"The storm has done harm: {', '.join(report.get('harm', ['it did not end']))}.")
+    yield _relays(min(seconds, RELAYS_SECONDS_MAX))
+
+
+def _relays(seconds: float) -> Table:
+    """Have three relays and a Kafka killed at random, as a test does for less long.
+
+    Raises:
+        RuntimeError: an event was lost, or told out of its order, or Kafka cannot be had; the message ends with why.
+    """
+    timeout = ["--timeout", str(10 * seconds + 300)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", RELAYS_TEST, "-q", "-n", "0", *timeout],
+        cwd=ROOT,
+        env={**os.environ, "STORM_S": str(seconds), "TESTS_NEED_ALL": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{RELAYS_TEST} failed:\n{done.stdout[-3000:]}")
+    title = f"storm: six writers, three relays and a Kafka that are killed at random for {seconds:g} s"
+    return Table(title, [{"what": "events lost, told out of order, or heard twice", "count": 0}])
 
 
 def _stormed(seconds: str) -> tuple[str, int]:

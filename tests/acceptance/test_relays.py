@@ -61,6 +61,17 @@ def killed_at_random(relays: list[Relay], stop: threading.Event) -> int:
     return kills
 
 
+def away_at_random(kafka: Kafka, stop: threading.Event) -> int:
+    """Kill the broker now and then, and start it anew a while later."""
+    chance, kills = random.Random(11), 0
+    while not stop.wait(chance.uniform(2, 10)):
+        kafka.kill()
+        kills += 1
+        stop.wait(chance.uniform(0, 5))
+        kafka.start()
+    return kills
+
+
 def test_no_event_is_lost_or_out_of_its_order_whoever_is_killed(
     bank: Tenant, tmp_path: Path, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,15 +84,13 @@ def test_no_event_is_lost_or_out_of_its_order_whoever_is_killed(
     relays = [Relay(tmp_path / f"relay-{number}.log", **environment) for number in range(RELAYS)]
     keys, stop = [uuid4() for _ in range(KEYS)], threading.Event()
 
-    with running(*relays), ThreadPoolExecutor(WRITERS + 1) as pool:
+    with running(*relays), ThreadPoolExecutor(WRITERS + 2) as pool:
         writers = [pool.submit(in_thread, partial(write, bank.client.pk, keys, stop, seed)) for seed in range(WRITERS)]
         killer = pool.submit(killed_at_random, relays, stop)
-        time.sleep(STORM_S / 2)
-        kafka.kill()
-        time.sleep(STORM_S / 4)
-        kafka.start()
-        time.sleep(STORM_S / 4)
+        outages = pool.submit(away_at_random, kafka, stop)
+        time.sleep(STORM_S)
         stop.set()
+        assert outages.result() > 0
         count, kills = sum(writer.result() for writer in writers), killer.result()
         assert wait_until(lambda: sum(recorded(keys).values()) == count, timeout_s=30)
         expected, names = recorded(keys), set(map(str, keys))
