@@ -61,14 +61,16 @@ def killed_at_random(relays: list[Relay], stop: threading.Event) -> int:
     return kills
 
 
-def away_at_random(kafka: Kafka, stop: threading.Event) -> int:
-    """Kill the broker now and then, and start it anew a while later."""
-    chance, kills = random.Random(11), 0
-    while not stop.wait(chance.uniform(2, 10)):
+def away_at_random(kafka: Kafka, seconds: float) -> int:
+    """Kill the broker now and then for so long, and start it anew a while later: by this thread, with which it ends."""
+    chance, kills, until = random.Random(11), 0, time.monotonic() + seconds
+    while time.monotonic() + (pause_s := chance.uniform(2, 10)) < until:
+        time.sleep(pause_s)
         kafka.kill()
         kills += 1
-        stop.wait(chance.uniform(0, 5))
+        time.sleep(chance.uniform(0, 5))
         kafka.start()
+    time.sleep(max(0.0, until - time.monotonic()))
     return kills
 
 
@@ -84,13 +86,12 @@ def test_no_event_is_lost_or_out_of_its_order_whoever_is_killed(
     relays = [Relay(tmp_path / f"relay-{number}.log", **environment) for number in range(RELAYS)]
     keys, stop = [uuid4() for _ in range(KEYS)], threading.Event()
 
-    with running(*relays), ThreadPoolExecutor(WRITERS + 2) as pool:
+    with running(*relays), ThreadPoolExecutor(WRITERS + 1) as pool:
         writers = [pool.submit(in_thread, partial(write, bank.client.pk, keys, stop, seed)) for seed in range(WRITERS)]
         killer = pool.submit(killed_at_random, relays, stop)
-        outages = pool.submit(away_at_random, kafka, stop)
-        time.sleep(STORM_S)
+        outages = away_at_random(kafka, STORM_S)
         stop.set()
-        assert outages.result() > 0
+        assert outages > 0
         count, kills = sum(writer.result() for writer in writers), killer.result()
         assert wait_until(lambda: sum(recorded(keys).values()) == count, timeout_s=30)
         expected, names = recorded(keys), set(map(str, keys))
