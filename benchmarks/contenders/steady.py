@@ -17,6 +17,7 @@ import msgspec
 
 from benchmarks.contenders.loop import CLIENT, transfers
 from benchmarks.contenders.ours import Prepared
+from config.runtime.clock import now
 from ledger.clients.models import Client
 from ledger.events.transports.base import Source
 from ledger.events.transports.registry import open_source
@@ -36,7 +37,7 @@ def main() -> None:
     url, rate, seconds = sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     source = open_source(url, topics=["transactions"], group=uuid4().hex)
     drain(source)
-    begun = datetime.now().astimezone()  # noqa: TID251  (compared with the server's clock, on one machine)
+    begun = now()
     booking = threading.Thread(target=book, args=(rate, seconds))
     booking.start()
     took_s = sorted(take(source, begun, round(rate * seconds / GROUP) * GROUP))
