@@ -25,6 +25,11 @@ class AccountKind(StrEnum):
         """Whether a debit raises the balance."""
         return self in (AccountKind.ASSET, AccountKind.EXPENSE)
 
+    @property
+    def sign(self) -> int:
+        """What debits less credits are multiplied by to be the balance on the normal side."""
+        return 1 if self.is_debit_normal else -1
+
 
 class AccountStatus(StrEnum):
     """Whether an account is in use."""

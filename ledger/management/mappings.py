@@ -41,7 +41,8 @@ def bank_of(mapping: str) -> Bank:
     if not _NAME.fullmatch(file.stem):
         raise CommandError(f"{mapping} names its bank: 1 to 29 of A-Z a-z 0-9 _ . + - before the ending.")
     try:
-        return Bank(file.stem, decode(tomllib.loads(file.read_text(encoding="utf-8")), StatementMapping))
+        # Some editors put a byte order mark before what they save, which TOML does not know.
+        return Bank(file.stem, decode(tomllib.loads(file.read_text(encoding="utf-8-sig")), StatementMapping))
     except OSError as error:
         raise CommandError(f"{mapping} cannot be read: {error.strerror or error}.") from error
     except ValueError as error:  # no UTF-8, or no TOML, with its place

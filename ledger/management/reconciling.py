@@ -11,7 +11,7 @@ import msgspec
 from ledger.domain.money import format_amount
 from ledger.domain.reconciliations import BreakShape, Tally
 from ledger.management.reporting import grouped
-from ledger.queries.reconciliation import Closing, Comparison
+from ledger.queries.comparisons import Closing, Comparison
 from ledger.queries.reconciliations import break_shapes
 from ledger.statements import MalformedLine
 
@@ -65,6 +65,8 @@ class Report:
         reasons = []
         if self.malformed:
             reasons.append(f"{self.malformed} lines of the file are malformed; nothing was compared.")
+        elif not self.accounts:
+            reasons.append("The statement has no lines; nothing was compared.")
         if self.closings:
             reasons.append(f"{len(self.closings)} of {self.accounts} accounts do not agree with the statement.")
         if self.breaks:

@@ -21,7 +21,7 @@ from ledger.domain.reconciliations import (
 from ledger.domain.shapes import account_name
 from ledger.models import Reconciliation, ReconciliationBreak
 from ledger.queries.accounts import accounts_by_id
-from ledger.queries.reconciliation import BookedLine, Closing, Comparison
+from ledger.queries.comparisons import BookedLine, Closing, Comparison
 from ledger.statements import StatementLine
 
 

@@ -174,7 +174,7 @@ def entries_of(account: Account) -> QuerySet[Entry]:
 def entry_shape(row: Entry, account: Account) -> EntryShape:
     """Return a line of an account's book as its API shows it."""
     exponent = account.currency.exponent
-    sign = 1 if AccountKind(account.kind).is_debit_normal else -1
+    sign = AccountKind(account.kind).sign
     return EntryShape(
         account=account_name(account),
         side=(Side.DEBIT if row.amount_minor > 0 else Side.CREDIT).value,

@@ -158,7 +158,9 @@ def _change(
         if not moved:
             raise unchanged
         row.account.save(update_fields=moved.keys() & {*_STATE})
-        row.save(update_fields=moved.keys() & {*_LIMITS})
+        # Also where no limit has moved: a serializable round that waited for the lock would still see the old state,
+        # and is repeated only when the row that it locks has changed.
+        row.save(update_fields=_LIMITS)
         record_audit(
             client_id=client_id,
             actor=actor,

@@ -134,7 +134,7 @@ def _row(client_id: int, opening: Opening) -> Balance:
         user_id=opening.user_id,
         metadata=opening.metadata,
     )
-    return Balance(account=account, sign=1 if kind.is_debit_normal else -1, floor=floor, ceiling=ceiling)
+    return Balance(account=account, sign=kind.sign, floor=floor, ceiling=ceiling)
 
 
 def _check_limits(floor: int | None, ceiling: int | None) -> None:

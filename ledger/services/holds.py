@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -16,7 +15,7 @@ from ledger.domain.shapes import TransactionShape
 from ledger.errors import NotHeld
 from ledger.models import Transaction
 from ledger.posting.engine import post
-from ledger.posting.intents import Action, Outcome
+from ledger.posting.intents import Action, Intent, Outcome
 from ledger.queries.accounts import remember_accounts
 from ledger.queries.transactions import get_transaction, shown_transaction
 from ledger.services.idempotency import Claim, find_earlier, keep_key
@@ -63,9 +62,16 @@ def capture_transaction(
         DomainError: of kind CONFLICT, when so much is not held (any more). Nothing moved.
     """
     row = get_transaction(client_id, transaction_id)
-    asked: dict[str, Any] = {"portion_minor": portion(amount, row.currency.exponent), "is_final": is_final}
-    asked |= {"reason": reason, "actor": actor, "request_id": request_id}
-    return _do(row, claim, CAPTURED if is_audited else None, now, action=Action.CAPTURE, **asked)
+    intent = stored_intent(
+        row,
+        action=Action.CAPTURE,
+        portion_minor=portion(amount, row.currency.exponent),
+        is_final=is_final,
+        reason=reason,
+        actor=actor,
+        request_id=request_id,
+    )
+    return _do(row, intent, claim, CAPTURED if is_audited else None, now)
 
 
 def void_transaction(
@@ -88,8 +94,8 @@ def void_transaction(
         DomainError: of kind CONFLICT, when nothing is held (any more). Nothing moved.
     """
     row = get_transaction(client_id, transaction_id)
-    asked: dict[str, Any] = {"reason": reason, "actor": actor, "request_id": request_id}
-    return _do(row, claim, VOIDED if is_audited else None, now, action=Action.VOID, **asked)
+    intent = stored_intent(row, action=Action.VOID, reason=reason, actor=actor, request_id=request_id)
+    return _do(row, intent, claim, VOIDED if is_audited else None, now)
 
 
 def expire_holds(now: datetime | None = None) -> int:
@@ -118,9 +124,9 @@ def _free_and_due(now: datetime | None) -> list[Transaction]:
         return list(due[:EXPIRED_AT_ONCE])
 
 
-def _do(row: Transaction, claim: Claim | None, audited: str | None, now: datetime | None, **asked: Any) -> Moved:
+def _do(row: Transaction, intent: Intent, claim: Claim | None, audited: str | None, now: datetime | None) -> Moved:
     """Do it in one commit with the key of the request, if it has one, and with its entry in the audit trail."""
-    client_id, intent = row.client_id, stored_intent(row, **asked)
+    client_id = row.client_id
 
     def look() -> None:
         if claim is not None and find_earlier(client_id=client_id, claim=claim) is not None:

@@ -24,7 +24,7 @@ from ledger.errors import AccountUnknown, CurrencyMismatch, IdempotencyKeyInUse,
 from ledger.locks import bound_waits
 from ledger.models import Reconciliation
 from ledger.queries.accounts import find_account
-from ledger.queries.reconciliation import Comparison, Dates, compare, one_moment
+from ledger.queries.comparisons import Comparison, Dates, compare, one_moment
 from ledger.queries.reconciliations import break_shapes, get_reconciliation, reconciliation_shape
 from ledger.services.idempotency import Claim, find_earlier, keep_key, take_key
 from ledger.statements import BANKS, Bank, MalformedLine, StatementLine, StatementMapping
@@ -49,10 +49,10 @@ class StatementEmpty(Invalid):
     code = "statement_empty"
 
 
-class StatementTooLong(Invalid):
+class LinesTooMany(Invalid):
     """A statement has at most 10,000 lines here: send it in parts, or use the command reconcile_statement."""
 
-    code = "statement_too_long"
+    code = "lines_too_many"
 
 
 class StatementOfManyAccounts(Invalid):
@@ -148,7 +148,7 @@ def _read(bank: Bank, content: str, account: AccountRef) -> list[StatementLine]:
         else:
             lines.append(line)
         if len(lines) + len(malformed) > LINES_MAX:
-            raise StatementTooLong.at("/content")
+            raise LinesTooMany.at("/content")
     _refuse_malformed(malformed)
     if not lines:
         raise StatementEmpty.at("/content")

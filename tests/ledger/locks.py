@@ -35,6 +35,17 @@ def lock_modes() -> set[str]:
     return {mode for (mode,) in found}
 
 
+def killed(statement: str) -> bool:
+    """Tell whether there was a session that waits within such a statement; it is ended."""
+    with connect("app") as session:
+        found = session.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock' AND position(%s IN query) > 0 AND pid <> pg_backend_pid()",
+            [statement],
+        )
+        return bool(found.fetchall())
+
+
 def locked(account: Any) -> psycopg.Connection:
     """Return a connection that holds the lock of an account's balance until it is closed."""
     holder = connect("app")

@@ -55,13 +55,28 @@ def test_money_that_comes_first_keeps_the_account_open(bank: Tenant) -> None:
     assert told(bank, alice).count("account.closed") == 0
 
 
-def test_money_that_comes_after_a_closing_is_refused(bank: Tenant) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+def test_money_that_comes_after_a_closing_is_refused(bank: Tenant, settings: Any, isolation: str) -> None:
+    settings.LEDGER_ISOLATION = isolation
     alice = bank.person("alice")
     closed, came = in_order(
         alice, lambda: close_account(**asked(bank, alice)), lambda: bank.move("cash:USD", alice.path, "1.00")
     )
     assert (closed, came) == ("done", "account_closed")
     assert (bank.account(alice.path).status, bank.posted(alice)) == ("closed", 0)
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+def test_money_that_comes_after_a_freeze_is_refused(bank: Tenant, settings: Any, isolation: str) -> None:
+    settings.LEDGER_ISOLATION = isolation
+    alice = bank.person("alice")
+    frozen, came = in_order(
+        alice,
+        lambda: freeze_account(sides=Frozen.CREDITS, **asked(bank, alice)),
+        lambda: bank.move("cash:USD", alice.path, "1.00"),
+    )
+    assert (frozen, came) == ("done", "account_frozen")
+    assert (bank.account(alice.path).frozen, bank.posted(alice)) == ("credits", 0)
 
 
 def test_money_that_goes_first_is_gone_when_a_floor_is_asked_for(bank: Tenant) -> None:

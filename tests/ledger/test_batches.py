@@ -20,6 +20,7 @@ from ledger.models import Batch, BatchItem, Entry, Transaction
 from ledger.posting import engine
 from ledger.queries.invariants import verify
 from ledger.services.account_changes import freeze_account
+from ledger.services.batches.turns import post_due_batch
 from tests.ledger.audit import offences
 from tests.ledger.locks import in_thread, locked
 from tests.ledger.test_refused_rounds import database_refuses
@@ -455,6 +456,8 @@ def test_batches_that_share_item_keys_book_each_once(people: Tenant) -> None:
         steps = zip(pairs, (1, -1), strict=True)
         answers = together([partial(work, pair, number, step) for pair, step in steps])
         assert {answer.status_code for answer in answers} <= {207, 202}
+    while post_due_batch():  # of a batch that met the other for too long the rest is posted later
+        pass
     keyed = Transaction.objects.filter(client=people.client, idempotency_key__regex=r"^\d+-\d+$")
     assert keyed.count() == 200
     assert offences(people.client.pk) == []

@@ -236,6 +236,8 @@ def test_what_is_credited_is_amount_times_rate(shop: Tenant, more: Any, credited
 WRONG_EXCHANGES = {
     "a minor unit too much": ({"credit_amount": "9.23"}, "exchange_disagrees", "/credit_amount"),
     "a minor unit too little": ({"credit_amount": "9.20"}, "exchange_disagrees", "/credit_amount"),
+    "exactly a minor unit too much": ({"rate": "1", "credit_amount": "10.01"}, "exchange_disagrees", "/credit_amount"),
+    "exactly a minor unit too little": ({"rate": "1", "credit_amount": "9.99"}, "exchange_disagrees", "/credit_amount"),
     "a rate of nothing": ({"rate": "0.000"}, "rate_malformed", "/rate"),
     "a negative rate": ({"rate": "-1"}, "rate_malformed", "/rate"),
     "a rate with an exponent": ({"rate": "1e3"}, "rate_malformed", "/rate"),

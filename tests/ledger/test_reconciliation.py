@@ -251,6 +251,12 @@ def test_a_statement_of_one_account_agrees_by_a_mapping_file(main, tmp_path):
     assert (ran.answer["breaks"], ran.answer["line_breaks"], ran.answer["sum"]) == ([], [], "1244.50")
 
 
+def test_a_mapping_file_may_begin_with_a_byte_order_mark(main, tmp_path):
+    (tmp_path / "main.toml").write_text(MAPPING, encoding="utf-8-sig")
+
+    assert compare(main, tmp_path, *GOOD).code == 0
+
+
 def test_breaks_end_with_1_and_are_told_for_people_and_as_json_the_same_each_time(main, tmp_path):
     rows = (GOOD[0], "05.03.2026;INV-9;;11,00;1.245,50")
     before = list(Balance.objects.filter(account__client=main.client).order_by("pk").values())
@@ -292,6 +298,28 @@ def test_the_days_that_a_statement_covers_are_options(main, tmp_path):
     late = compare(main, tmp_path, GOOD[0], more=("--first-date", "2026-03-04"))
     assert late.error == "Line 2 is of 2026-03-03, before the first day. (statement_outside_dates)"
     assert "'March' is no date" in compare(main, tmp_path, GOOD[0], more=("--last-date", "March")).error
+
+
+def test_a_statement_without_lines_is_no_agreement(main, tmp_path):
+    march = ("--first-date", "2026-03-01", "--last-date", "2026-03-31", "--json")
+    (tmp_path / "main.toml").write_text(f'ends_before = "03.03.2026"\n{MAPPING}')
+
+    for rows in ((), GOOD):
+        ran = compare(main, tmp_path, *rows, more=march)
+        assert (ran.code, ran.error) == (1, "The statement has no lines; nothing was compared.")
+
+
+def test_an_account_of_another_currency_than_the_lines_that_name_it_is_a_plain_error(main, tmp_path):
+    named = MAPPING.replace(
+        "[columns]", 'currency = "USD"\naccount_path = "banks:{account}:EUR"\n[columns]\naccount = "Konto"'
+    )
+    (tmp_path / "main.toml").write_text(named)
+    file = tmp_path / "march.csv"
+    file.write_text("Konto;Datum;Referenz;Soll;Haben;Saldo\nmain;03.03.2026;INV-1;;1.234,50;1.234,50\n")
+
+    ran = run("reconcile_statement", file, "--mapping", tmp_path / "main.toml", "--client", main.client.name)
+
+    assert (ran.code, ran.error) == (1, f"Account {OURS} is in EUR, the statement in USD. (currency_mismatch)")
 
 
 def test_of_many_breaks_people_see_the_first_hundred(main, tmp_path):

@@ -386,7 +386,7 @@ def test_every_malformed_line_is_named_by_its_number(main: Tenant) -> None:
 
 def test_too_much_is_refused_with_codes_of_its_own(main: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [f"b{number},2026-03-01,,,,1.00,1.00" for number in range(reconciliations.LINES_MAX + 1)]
-    assert main.post(URL, body(*rows)).json()["code"] == "statement_too_long"
+    assert main.post(URL, body(*rows)).json()["code"] == "lines_too_many"
     assert main.post(URL, body(content="x" * (1 << 20))).json()["code"] == "body_too_large"
 
     for _ in range(3):

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from config.localstack.processes import wait_until
 from ledger.domain.accounts import Frozen
 from ledger.events.models import OutboxEvent
 from ledger.models import Transaction
 from ledger.queries.invariants import verify
 from ledger.services.account_changes import freeze_account
-from tests.ledger.locks import in_thread
+from ledger.services.batches import submit
+from tests.ledger.locks import in_thread, locked, waiting_for_locks
 from tests.ledger.test_holds import URL, asked, capture, held, refusal
-from tests.people import Tenant
+from tests.people import Tenant, body
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def test_a_batch_is_taken_back_whole_by_an_atomic_batch(people: Tenant) -> None:
 
     shown = answer.json()
     assert (answer.status_code, shown["mode"], shown["status"]) == (207, "atomic", "completed")
-    assert [item["transaction"]["amount"] for item in shown["items"]] == ["0.75", "2.00", "3.00"]
+    assert [item["transaction"]["amount"] for item in shown["items"]] == ["3.00", "2.00", "0.75"]
     assert has(people) == (1000, 0)
     originals = people.get(f"/v2/batches/{batch}/items").json()["data"]
     assert [item["transaction"] and item["transaction"]["status"] for item in originals] == [
@@ -169,14 +171,27 @@ def test_a_batch_is_taken_back_whole_by_an_atomic_batch(people: Tenant) -> None:
     assert verify(client_id=people.client.pk).holds
 
 
+def test_what_went_on_within_a_batch_comes_back_first(people: Tenant) -> None:
+    people.person("carol")
+    items = [asked("6.00", capture="automatic"), body("6.00", debit="bob", credit="carol")]
+    batch = people.post(f"{URL}/batch", {"mode": "atomic", "items": items}).json()["id"]
+
+    answer = reverse_all(people, batch)
+
+    assert answer.status_code == 207
+    debited = [item["transaction"]["debit_account"]["path"] for item in answer.json()["items"]]
+    assert debited == ["users:carol:USD", "users:bob:USD"]
+    assert (has(people), people.posted(people.account("users:carol:USD"))) == ((1000, 0), 0)
+
+
 def test_of_a_batch_that_cannot_be_taken_back_whole_nothing_is(people: Tenant) -> None:
     batch = batch_of(people, "1.00", "2.00", "3.00")
     people.move("users:bob:USD", "cash:USD", "4.50", type="cash_out")
     answer = reverse_all(people, batch)
     assert refusal(answer) == (422, "batch_refused")
     assert [(item["index"], item["code"]) for item in answer.json()["items"]] == [
+        (0, "insufficient_funds"),
         (1, "insufficient_funds"),
-        (2, "insufficient_funds"),
     ]
     assert has(people) == (400, 150)
     assert Transaction.objects.filter(client=people.client, type="reversal").count() == 0
@@ -186,11 +201,47 @@ def test_of_a_batch_that_cannot_be_taken_back_whole_nothing_is(people: Tenant) -
 def test_of_two_that_take_a_batch_back_at_once_one_wins(people: Tenant) -> None:
     batch = batch_of(people, "1.00", "2.00")
     with ThreadPoolExecutor(2) as pool:
-        asking = [pool.submit(in_thread, lambda: reverse_all(people, batch).status_code) for _ in range(2)]
-        codes = sorted(one.result() for one in asking)
-    assert codes in ([207, 409], [207, 422])
+        asking = [pool.submit(in_thread, lambda: reverse_all(people, batch)) for _ in range(2)]
+        won, lost = sorted((one.result() for one in asking), key=lambda answer: answer.status_code)
+    assert (won.status_code, refusal(lost)) == (207, (409, "not_reversible"))
     assert has(people) == (1000, 0)
     assert verify(client_id=people.client.pk).holds
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+def test_what_is_taken_back_of_a_batch_is_what_is_left_when_its_turn_comes(
+    people: Tenant, settings: Any, isolation: str
+) -> None:
+    settings.LEDGER_ISOLATION = isolation
+    batch = batch_of(people, "1.00", "2.00")
+    first = people.get(f"/v2/batches/{batch}/items").json()["data"][0]["transaction"]["id"]
+    works = [lambda: reverse(people, first, "0.25"), lambda: reverse_all(people, batch)]
+    with locked(people.account("users:alice:USD")) as holder, ThreadPoolExecutor(2) as pool:
+        answers = []
+        for number, work in enumerate(works, 1):
+            answers.append(pool.submit(in_thread, work))
+            assert wait_until(lambda: waiting_for_locks() == number, timeout_s=4)  # noqa: B023  (waited for at once)
+        holder.execute("COMMIT")
+        part, rest = [answer.result() for answer in answers]
+
+    assert (part.status_code, rest.status_code) == (201, 207)
+    assert [item["transaction"]["amount"] for item in rest.json()["items"]] == ["2.00", "0.75"]
+    assert has(people) == (1000, 0)
+    assert verify(client_id=people.client.pk).holds
+
+
+def test_a_batch_that_still_runs_or_is_too_large_is_not_taken_back(
+    people: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [asked("1.00", capture="automatic")] * 3
+    waiting = people.post(f"{URL}/batch", {"items": items}, Prefer="respond-async").json()["id"]
+    assert refusal(reverse_all(people, waiting)) == (409, "still_processing")
+    batch = batch_of(people, "1.00", "1.00", "1.00")
+    monkeypatch.setattr(submit, "ITEMS_MAX", 2)
+    assert refusal(reverse_all(people, batch)) == (422, "batch_too_large")
+    assert has(people) == (700, 300)
+    monkeypatch.setattr(submit, "ITEMS_MAX", 3)
+    assert reverse_all(people, batch).status_code == 207
 
 
 def test_another_tenants_batch_does_not_exist(people: Tenant, other_bank: Tenant) -> None:

@@ -27,7 +27,7 @@ from ledger.errors import StatementMalformed
 from ledger.kinds import KINDS
 from ledger.models import Account, Transaction
 from ledger.queries.accounts import find_account
-from ledger.queries.reconciliation import Closing, Dates, compare
+from ledger.queries.comparisons import Closing, Dates, compare
 from ledger.services.account_changes import freeze_account
 from ledger.services.accounts import Opening, open_account
 from ledger.services.statements import import_statement

@@ -30,6 +30,7 @@ Metadata = Annotated[
 AccountText = Annotated[
     str, Meta(min_length=1, max_length=255, description="An account's id or path, such as users:alice:USD.")
 ]
+UserIdText = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,64}\Z")]
 AmountText = Annotated[
     str, Meta(min_length=1, max_length=80, description='Major units with at most the currency\'s decimals: "10.00".')
 ]
@@ -54,7 +55,7 @@ class AccountIn(Body, frozen=True, kw_only=True):
     ]
     currency: CurrencyText
     kind: AccountKind
-    user_id: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,64}\Z")] | None = None
+    user_id: UserIdText | None = None
     floor: LimitText = msgspec.UNSET
     ceiling: LimitText = msgspec.UNSET
     metadata: Metadata = msgspec.field(default_factory=dict)

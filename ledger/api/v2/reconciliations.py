@@ -31,7 +31,7 @@ from ledger.domain.reconciliations import (
     ReconciliationShape,
 )
 from ledger.models import Reconciliation, ReconciliationBreak
-from ledger.queries.reconciliation import Dates
+from ledger.queries.comparisons import Dates
 from ledger.queries.reconciliations import (
     break_shape,
     breaks_of,
@@ -72,6 +72,7 @@ class ReconciliationViewSet(ViewSet):
         "list": "reconciliations:read",
         "retrieve": "reconciliations:read",
     }
+    quota_costs = {"create": 10}
     paged = {"list", "retrieve"}
 
     @extend_schema(

@@ -22,6 +22,7 @@ class TrialBalanceViewSet(ViewSet):
     """All accounts of the client that asks."""
 
     required_scopes = {"retrieve": "accounts:read"}
+    quota_costs = {"retrieve": 5}
 
     @extend_schema(
         parameters=[OpenApiParameter("at", datetime, description="As booked at this moment; without: now.")],

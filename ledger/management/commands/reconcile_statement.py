@@ -17,7 +17,7 @@ from ledger.management.mappings import add_mapping, bank_of, currency_of
 from ledger.management.reconciling import Report
 from ledger.management.reporting import ReportCommand, client_named, progress_bar
 from ledger.queries.accounts import find_account
-from ledger.queries.reconciliation import Dates, compare_accounts, one_moment
+from ledger.queries.comparisons import Dates, compare_accounts, one_moment
 from ledger.statements import Bank, MalformedLine, StatementLine
 from ledger.statements.files import open_statement
 from ledger.statements.formats import ValueMalformed, date_reader

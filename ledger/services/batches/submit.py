@@ -91,6 +91,10 @@ class _Earlier(Exception):
         super().__init__(str(batch_id))
 
 
+class _Moved(Exception):
+    """What is to be taken back is not as it was read: some of it was captured, let go or taken back meanwhile."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """What a request asks for; a dry run has no claim."""
@@ -110,6 +114,13 @@ class _Asked:
             earlier = find_earlier(client_id=self.head.client_id, claim=self.claim)
             if earlier is not None:
                 raise _Earlier(UUID(earlier))
+
+    def look_behind_locks(self) -> None:
+        """Look for an equal request, and whether what is to be taken back is as it was read: now both stay so."""
+        self.look()
+        read = {item.row.pk: item.row.version for item in self.items.values() if isinstance(item, TakenBack)}
+        if read and read != dict(Transaction.objects.filter(pk__in=read).values_list("pk", "version")):
+            raise _Moved
 
     def keep(self) -> None:
         """Keep the key, in the commit of the batch."""
@@ -171,21 +182,25 @@ def reverse_batch(
     asked = _asked(client_id, BatchMode.ATOMIC, [], claim=claim, actor=actor, request_id=request_id, now=now)
     try:
         asked.look()
-        try:
-            booked = _booked(get_batch(client_id, batch_id))
-        except DomainError:
-            asked.look()  # an equal request may have been first meanwhile
-            raise
-        return _settle(replace(asked, items=dict(enumerate(booked))))
+        while True:
+            try:
+                booked = _booked(get_batch(client_id, batch_id))
+            except DomainError:
+                asked.look()  # an equal request may have been first meanwhile
+                raise
+            try:
+                return _settle(replace(asked, items=dict(enumerate(booked))))
+            except _Moved:
+                continue  # what is left now is meant
     except _Earlier as earlier:
         return _replayed(client_id, earlier.batch_id)
 
 
 def _booked(row: Batch) -> list[TakenBack]:
-    """Return what is to be taken back of a batch, in its order."""
+    """Return what is to be taken back of a batch, the last first: what came in by one may have gone on by the next."""
     ids = items_of(row).filter(replayed=False, transaction__isnull=False).values("transaction_id")
     standing = Transaction.objects.filter(pk__in=ids).select_related("currency")
-    rows = list(standing.exclude(status__in=_NOTHING_BOOKED).order_by("batch_index")[: ITEMS_MAX + 1])
+    rows = list(standing.exclude(status__in=_NOTHING_BOOKED).order_by("-batch_index")[: ITEMS_MAX + 1])
     if row.status == BatchStatus.PROCESSING or any(one.status == Status.PROCESSING for one in rows):
         raise StillProcessing
     if not rows:
@@ -291,7 +306,7 @@ def _post_round(asked: _Asked, draft: Draft) -> SubmittedBatch:
     post(
         list(draft.intents.values()),
         alone=asked.key,
-        before=asked.look,
+        before=asked.look_behind_locks,
         alongside=write,
         dry_run=asked.claim is None,
     )

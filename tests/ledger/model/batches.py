@@ -156,7 +156,7 @@ class Batches(Reversals):
             return Answer("still_processing")
         if not left:
             return Answer("not_reversible")
-        asks = [Ask(f"{label}#{place}", takes_back=one) for place, one in enumerate(left)]
+        asks = [Ask(f"{label}#{place}", takes_back=one) for place, one in enumerate(reversed(left))]
         batch = self.batches[label] = Batch("atomic", [Item(ask) for ask in asks])
         self._post_unit(batch.items, "atomic")
         self._keep(key, ("reverse batch", of), label)

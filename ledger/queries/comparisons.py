@@ -20,6 +20,7 @@ from ledger.domain.accounts import AccountKind, AccountRef
 from ledger.domain.alignment import Movement
 from ledger.domain.matching import Finding, Verdict, match
 from ledger.domain.receipts import receipt_codes_in
+from ledger.errors import CurrencyMismatch
 from ledger.queries.accounts import find_account
 from ledger.statements import Bank, StatementLine
 
@@ -133,9 +134,17 @@ def compare_accounts(
     """Yield the bank's number of each account and what was found of it; the lines come account by account.
 
     They are compared with `account`, if it is given, else with the account that each names. Call inside `one_moment`.
+
+    Raises:
+        CurrencyMismatch: such an account is not in the currency of the mapping.
+        StatementOutsideDates: a line is.
     """
     for number, some in groupby(lines, key=lambda line: line.account or ""):
         ours = account or find_account(client_id, bank.account_path(number))
+        if ours is not None and bank.mapping.currency not in {None, ours.currency}:
+            raise CurrencyMismatch(
+                f"Account {ours.path} is in {ours.currency}, the statement in {bank.mapping.currency}."
+            )
         yield number, compare(bank=bank, account=ours, lines=list(some), exponent=exponent, dates=dates)
 
 
@@ -220,7 +229,8 @@ def _entries(
                 "limit": None if entries_max is None else entries_max + 1,
             },
         )
-        found = [BookedLine(row[0], row[1], _sign(account) * int(row[2]), *row[3:]) for row in cursor]
+        sign = AccountKind(account.kind).sign
+        found = [BookedLine(row[0], row[1], sign * int(row[2]), *row[3:]) for row in cursor]
     if entries_max is not None and len(found) > entries_max:
         raise EntriesTooMany.at("/content")
     return found
@@ -232,7 +242,7 @@ def _closing_balance(account: AccountRef, last: date) -> int:
             sql_file("ledger/queries", "closing_balance"),
             {"account_id": account.id, "until": _start_of(last + _A_DAY)},
         )
-        return _sign(account) * int(cursor.fetchall()[0][0])
+        return AccountKind(account.kind).sign * int(cursor.fetchall()[0][0])
 
 
 def _printed(lines: Sequence[StatementLine], ours: int | None) -> int | None:
@@ -244,7 +254,3 @@ def _printed(lines: Sequence[StatementLine], ours: int | None) -> int | None:
 
 def _start_of(day: date) -> datetime:
     return datetime.combine(day, time(), tzinfo=UTC)
-
-
-def _sign(account: AccountRef) -> int:
-    return 1 if AccountKind(account.kind).is_debit_normal else -1
