@@ -60,11 +60,18 @@ def _pages_at_depth(client_id: int) -> Cases:
 def _balances_then(client_id: int) -> Cases:
     cases: Cases = {}
     rows = Balance.objects.select_related("account__currency")
-    busy, imported = (rows.get(account__client=client_id, account__path=wallet(number)) for number in (0, 1))
+    busy, imported, late = (rows.get(account__client=client_id, account__path=wallet(number)) for number in (0, 1, 2))
     for n in SOME_ENTRIES:
         cases[f"balance at entry {n:,} of 1,000,000"] = _balance(busy, at=_moment(n))
         cases[f"by effective time, entry {n:,}, 1 % back-dated"] = _balance(busy, effective_at=_moment(n))
         cases[f"by effective time, entry {n:,}, all back-dated"] = _balance(imported, effective_at=_moment(n))
+    known_at = _moment(ROWS) + timedelta(milliseconds=500_000)
+    cases["the same at entry 500,000, as known when 500,000 were booked"] = _balance(
+        imported, at=known_at, effective_at=_moment(500_000)
+    )
+    cases["by effective time, entry 5,000 of 10,000, all back-dated, not folded"] = _balance(
+        late, effective_at=_moment(5_000)
+    )
     for name, at in (("now", None), ("then", _moment(1_000_000))):
         cases[f"trial balance of 10,000 accounts, {name}"] = partial(trial_balance, client_id, at, now=now())
     return cases

@@ -55,6 +55,12 @@ JOBS: tuple[Job, ...] = (
         doc="Ends the holds whose time is over, which nobody can capture any more.",
     ),
     Job(
+        name="time_shifts",
+        every_s=1,
+        call="ledger.services.folding.fold_time_shifts",
+        doc="Sums up what was booked at another time than it took effect, for balances by effective time.",
+    ),
+    Job(
         name="frozen_sessions",
         every_s=1,
         call="ledger.locks.end_frozen_sessions",

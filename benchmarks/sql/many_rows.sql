@@ -1,7 +1,7 @@
 -- Two million transactions of a year, half of them of one busy user (00000) and sixty of a quiet one, and a million
 -- entries of the busy user's account, every hundredth of which took effect ten days before it was booked. A million entries
--- of another account (00001), which were all booked after the year's end, as an import does. Written past the guards: this
--- database is for reading and thrown away.
+-- of another account (00001), which were all booked after the year's end, as an import does, and the first 10,000 of it of
+-- a third (00002). Written past the guards: this database is for reading and thrown away.
 ALTER TABLE ledger_transaction DISABLE TRIGGER USER;
 ALTER TABLE ledger_journal DISABLE TRIGGER USER;
 ALTER TABLE ledger_entry DISABLE TRIGGER USER;
@@ -46,7 +46,7 @@ SELECT
     pg_temp.moment(n) - CASE WHEN n % 100 = 0 THEN interval '10 days' ELSE interval '0 days' END, pg_temp.moment(n)
 FROM generate_series(1, 1000000) n;
 
-DELETE FROM ledger_entry WHERE account_id IN (SELECT id FROM wallet WHERE number IN (0, 1));
+DELETE FROM ledger_entry WHERE account_id IN (SELECT id FROM wallet WHERE number IN (0, 1, 2));
 INSERT INTO ledger_entry (
     journal_id, line, account_id, currency_id, layer, amount_minor, account_version, posted_after, pending_after,
     pending_debits_after, posted_at
@@ -60,9 +60,10 @@ INSERT INTO ledger_entry (
     pending_debits_after, posted_at
 )
 SELECT
-    pg_temp.uuid7(n, '222'), 1, (SELECT id FROM wallet WHERE number = 1), 'USD', 'posted', -100, n, n * -100, 0, 0,
+    pg_temp.uuid7(n, '22' || w.number), 1, w.id, 'USD', 'posted', -100, n, n * -100, 0, 0,
     pg_temp.moment(2000000) + n * interval '1 ms'
-FROM generate_series(1, 1000000) n;
+FROM wallet w, generate_series(1, CASE w.number WHEN 1 THEN 1000000 ELSE 10000 END) n
+WHERE w.number IN (1, 2);
 INSERT INTO ledger_timeshift (
     account_id, begins_at, account_version, ends_at, posted_minor, pending_minor, pending_debits_minor
 )
@@ -71,11 +72,12 @@ FROM generate_series(100, 1000000, 100) n, wallet w
 WHERE w.number = 0
 UNION ALL
 SELECT w.id, pg_temp.moment(n), n, pg_temp.moment(2000000) + n * interval '1 ms', -100, 0, 0
-FROM generate_series(1, 1000000) n, wallet w
-WHERE w.number = 1;
-UPDATE ledger_balance
-SET version = 1000000, posted_credits = 100000000, posted_debits = 0,
-    last_posted_at = (
-        SELECT posted_at FROM ledger_entry e WHERE e.account_id = ledger_balance.account_id AND account_version = 1000000
-    )
-WHERE account_id IN (SELECT id FROM wallet WHERE number IN (0, 1));
+FROM wallet w, generate_series(1, CASE w.number WHEN 1 THEN 1000000 ELSE 10000 END) n
+WHERE w.number IN (1, 2);
+UPDATE ledger_balance b
+SET version = e.account_version, posted_credits = -e.posted_after, posted_debits = 0, last_posted_at = e.posted_at
+FROM wallet w, ledger_entry e
+WHERE b.account_id = w.id
+    AND e.account_id = w.id
+    AND e.account_version = CASE w.number WHEN 2 THEN 10000 ELSE 1000000 END
+    AND w.number IN (0, 1, 2);

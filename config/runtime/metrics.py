@@ -61,6 +61,11 @@ RECEIPT_BATCH_LATENCY = Histogram("receipt_batch_latency", "Seconds of such a co
 
 RECORD_BLOCK = Gauge("record_block", "Number of the last block of the record.", multiprocess_mode="livemostrecent")
 RECORD_JOURNALS = Counter("record_journals_total", "Journals that were sealed.")
+FOLDED_BLOCK = Gauge(
+    "folded_block",
+    "Number of the last block of the record whose back-dated bookings are summed up.",
+    multiprocess_mode="livemostrecent",
+)
 
 # Where transactions stand. The rate over any time is that of the counter: 1 - rate(…{source="database"}) / rate(…).
 STATUS_LOOKUPS = Counter("status_tracker_lookups_total", "Look-ups of statuses by what answered.", ["source"])
@@ -115,6 +120,12 @@ EVENTS_PARKED = Gauge(
 INBOUND_MESSAGES = Counter(
     "inbound_messages_total", "Messages of inbound topics: done, duplicate, own, retried or dead.", ["topic", "outcome"]
 )
+INBOUND_PARKED = Gauge(
+    "inbound_parked",
+    "Messages of an inbound topic that wait for another attempt, or behind one of their key that does.",
+    ["topic"],
+    multiprocess_mode="livemostrecent",
+)
 
 # Dead letters.
 DEAD_LETTERS_OPEN = Gauge(
@@ -126,6 +137,10 @@ DEAD_LETTERS_OPEN = Gauge(
 DEAD_LETTERS_RECORDED = Counter(
     "dead_letters_recorded_total", "Messages that became dead letters.", ["consumer", "code"]
 )
+
+# Quotas. What is asked of nobody is covered by a lease.
+QUOTA_CHECKS = Counter("quota_checks_total", "Quotas asked of Redis, or decided in a process without it.", ["by"])
+QUOTA_EXCEEDED = Counter("quota_exceeded_total", "Requests over their client's quota.", ["tier"])
 
 # What they stand on.
 BREAKER_STATE = Gauge("breaker_state", "0 closed, 1 half-open, 2 open.", ["name"], multiprocess_mode="livemax")

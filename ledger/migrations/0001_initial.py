@@ -514,13 +514,7 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "account_id",
-                        "begins_at",
-                        "account_version",
-                        blank=True,
-                        editable=False,
-                        primary_key=True,
-                        serialize=False,
+                        "account_id", "account_version", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("begins_at", models.DateTimeField()),

@@ -80,7 +80,7 @@ class TimeShift(models.Model):
     moment.
     """
 
-    pk = models.CompositePrimaryKey("account_id", "begins_at", "account_version")
+    pk = models.CompositePrimaryKey("account_id", "account_version")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_constraint=False, db_index=False)
     begins_at = models.DateTimeField()
     account_version = models.BigIntegerField()

@@ -60,6 +60,7 @@ CHECKS = (
     Check("limits_respected", "no balance is beyond its floor or ceiling, holds included"),
     Check("closed_accounts_empty", "no closed account holds money or holds"),
     Check("time_shifts_kept", "each line that took effect at another time than it was booked is known as such"),
+    Check("time_shifts_folded", "what time shifts are summed up to is their sum"),
     Check("pending_held", "pending sums are what open holds hold"),
     Check("holds_resolved_within", "no hold is captured or released beyond its amount"),
     Check("history_ends_in_status", "the last history event is the status"),

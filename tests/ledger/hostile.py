@@ -34,6 +34,8 @@ TABLES = {
     "ledger_balance": OF_ACCOUNT,
     "ledger_entry": OF_ACCOUNT,
     "ledger_timeshift": OF_ACCOUNT,
+    "ledger_shiftspan": OF_ACCOUNT,
+    "ledger_shiftsum": OF_ACCOUNT,
     "ledger_transactionevent": OF_TRANSACTION,
 }
 SUMS = "SELECT posted_debits, posted_credits, pending_debits, pending_credits, version FROM ledger_balance"

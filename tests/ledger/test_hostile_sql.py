@@ -382,6 +382,8 @@ def test_nobody_rewrites_the_books_not_even_their_owner(books: Books, table: str
         "ledger_entry": "line",
         "ledger_account": "frozen",
         "ledger_timeshift": "account_version",
+        "ledger_shiftspan": "number",
+        "ledger_shiftsum": "number",
     }
     column = columns.get(table, "id")
     stays = verb.startswith("UPDATE") and table in {"ledger_account", "ledger_balance", "ledger_transaction"}

@@ -23,7 +23,7 @@ from tests.apart import DATABASE
 from tests.conftest import owner_connection
 from tests.counted import statements
 from tests.ledger.hostile import connect
-from tests.ledger.locks import in_thread
+from tests.ledger.locks import in_thread, killed
 from tests.ledger.sealed import leaves_of, offences, rows, sealed
 from tests.people import URL, Tenant, body
 
@@ -167,17 +167,6 @@ def test_a_sealer_that_is_killed_amid_a_round_leaves_nothing_of_it(people: Tenan
     assert (one.block.number, one.block.journal_count) == (before[0] + 1, 3)
     assert len(leaves_of(journals)) == 3
     assert offences() == {}
-
-
-def killed(statement: str) -> bool:
-    """Tell whether there was a session that waits within such a statement; it is ended."""
-    with connect("app") as session:
-        found = session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND wait_event_type = 'Lock' AND position(%s IN query) > 0 AND pid <> pg_backend_pid()",
-            [statement],
-        )
-        return bool(found.fetchall())
 
 
 def test_the_sealer_goes_on_when_the_database_was_away(people: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,9 @@ GUARDED = (
     "ledger_transactionevent",
     "ledger_journal",
     "ledger_entry",
+    "ledger_timeshift",
+    "ledger_shiftspan",
+    "ledger_shiftsum",
     "events_outboxevent",
     "ledger_block",
     "ledger_leaf",
@@ -49,6 +52,17 @@ FROM ledger_transaction WHERE id = {REOPENED}
 ENQUEUE = """
 INSERT INTO ledger_queuedposting (transaction_id, client_id, next_attempt_at, actor, request_id, trace)
 SELECT {}, {}, now(), 'mallory', '', '' FROM ledger_transaction WHERE id = {}
+"""
+# Everything took effect a day before it was booked, and is known as such; of cash 32 time shifts are summed up, by two.
+LATE = f"""
+UPDATE ledger_journal SET effective_at = posted_at - interval '1 day' WHERE kind = 'post';
+INSERT INTO ledger_timeshift (
+    account_id, begins_at, account_version, ends_at, posted_minor, pending_minor, pending_debits_minor
+)
+SELECT e.account_id, j.effective_at, e.account_version, e.posted_at, e.amount_minor, 0, 0
+FROM ledger_entry e JOIN ledger_journal j ON j.id = e.journal_id
+WHERE j.kind = 'post';
+SELECT ledger_fold_time_shifts({CASH}, 2, 16);
 """
 
 # What the owner does with all guards off, and the checks that find it.
@@ -160,6 +174,50 @@ CORRUPTIONS = {
         VALUES ({ALICE}, now() - interval '1 day', 1, now(), 100, 0, 0)
         """,
         {"time_shifts_kept"},
+    ),
+    "a sum of time shifts is raised": (
+        f"""
+        {LATE}
+        UPDATE ledger_shiftsum SET posted_minor = posted_minor + 1
+        WHERE level = 1 AND moment = (SELECT max(moment) FROM ledger_shiftsum WHERE level = 1)
+        """,
+        {"time_shifts_folded"},
+    ),
+    "a sum of what time shifts hold is raised": (
+        f"{LATE} UPDATE ledger_shiftsum SET pending_debits_minor = 1 WHERE level = 0 AND number = 16",
+        {"time_shifts_folded"},
+    ),
+    "time shifts are summed up to nothing": (
+        f"{LATE} DELETE FROM ledger_shiftsum WHERE level = 0 AND number = 5",
+        {"time_shifts_folded"},
+    ),
+    "more time shifts are summed up than are folded": (
+        f"{LATE} INSERT INTO ledger_shiftsum SELECT account_id, 16, 2, moment, 1, 0, 0 FROM ledger_shiftsum LIMIT 1",
+        {"time_shifts_folded"},
+    ),
+    "time shifts have a sum at a moment of none of them": (
+        f"{LATE} INSERT INTO ledger_shiftsum VALUES ({CASH}, 16, 1, '1970-01-01', 1, 0, 0)",
+        {"time_shifts_folded"},
+    ),
+    "a span of time shifts is gone": (
+        f"{LATE} DELETE FROM ledger_shiftspan WHERE number = 2",
+        {"time_shifts_folded"},
+    ),
+    "the last span of time shifts is gone": (
+        f"{LATE} DELETE FROM ledger_shiftspan WHERE number = 16",
+        {"time_shifts_folded"},
+    ),
+    "a span of time shifts has another end": (
+        f"{LATE} UPDATE ledger_shiftspan SET last_version = last_version + 1 WHERE number = 16",
+        {"time_shifts_folded"},
+    ),
+    "a span of time shifts has another number": (
+        f"{LATE} UPDATE ledger_shiftspan SET number = 17 WHERE number = 16",
+        {"time_shifts_folded"},
+    ),
+    "a time shift that is summed up is gone": (
+        f"{LATE} DELETE FROM ledger_timeshift WHERE account_id = {CASH} AND account_version = 3",
+        {"time_shifts_kept", "time_shifts_folded"},
     ),
     "money is held by nobody": (
         f"UPDATE ledger_balance SET pending_debits = 5 WHERE account_id = {ALICE}",
@@ -368,6 +426,7 @@ CORRUPTIONS = {
         {"outbox_accounts"},
     ),
     "a guard is off": ("ALTER TABLE clients_auditentry DISABLE TRIGGER audit_entry_append_only", {"guards_in_place"}),
+    "a guard of sums is gone": ("DROP TRIGGER shift_sum_append_only ON ledger_shiftsum", {"guards_in_place"}),
     "a guard is gone": ("DROP TRIGGER entry_guard ON ledger_entry", {"guards_in_place"}),
     "a guard looks away": (
         """
@@ -387,6 +446,10 @@ CORRUPTIONS = {
     ),
     "app may update lines": ("GRANT UPDATE ON ledger_entry TO app", {"privileges_narrow"}),
     "app may make up time shifts": ("GRANT INSERT ON ledger_timeshift TO app", {"privileges_narrow"}),
+    "app may make up what time shifts are summed up to": (
+        "GRANT INSERT ON ledger_shiftsum TO app",
+        {"privileges_narrow"},
+    ),
     "app may raise a balance": ("GRANT UPDATE (posted_credits) ON ledger_balance TO app", {"privileges_narrow"}),
     "everybody may delete journals": ("GRANT DELETE ON ledger_journal TO PUBLIC", {"privileges_narrow"}),
     "app may empty a partition": (
@@ -442,6 +505,12 @@ def test_a_corruption_is_found_and_named(copy, what):
     corrupt(copy, statements)
 
     assert found() == names
+
+
+def test_sound_books_whose_time_shifts_are_summed_up_hold(copy):
+    corrupt(copy, LATE)
+
+    assert found() == set()
 
 
 def test_offences_are_counted_whole_and_shown_in_part(copy):

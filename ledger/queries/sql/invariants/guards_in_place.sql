@@ -14,6 +14,8 @@ FROM (
         ('ledger_entry', 'entry_guard', 'ledger_entry_guard', 4, TRUE),
         ('ledger_entry', 'entry_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
         ('ledger_timeshift', 'time_shift_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
+        ('ledger_shiftspan', 'shift_span_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
+        ('ledger_shiftsum', 'shift_sum_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),
         ('ledger_transaction', 'transaction_moves', 'ledger_transaction_moves', 1 + 2 + 16, FALSE),
         ('ledger_transaction', 'transaction_stays', 'refuse_change', 2 + 8 + 32, FALSE),
         ('ledger_transactionevent', 'history_append_only', 'refuse_change', 2 + 8 + 16 + 32, FALSE),

@@ -1,5 +1,5 @@
 -- What roles app and readonly may do to the books and must not: app only inserts, and updates the named columns. Time
--- shifts come from the guard on entry alone.
+-- shifts come from the guard on entry alone, what they are summed up to from its function.
 WITH book AS (
     SELECT b.name, b.updated, p.relid
     FROM (
@@ -7,6 +7,9 @@ WITH book AS (
             ('ledger_journal', '{}'::text[]),
             ('ledger_entry', '{}'),
             ('ledger_timeshift', '{}'),
+            ('ledger_shiftspan', '{}'),
+            ('ledger_shiftsum', '{}'),
+            ('ledger_folding', '{last_block}'),
             ('ledger_transactionevent', '{}'),
             ('events_outboxevent', '{}'),
             ('events_position', '{}'),
@@ -51,7 +54,8 @@ UNION ALL
 SELECT NULL, r.name, b.relid::text, 'INSERT'
 FROM book b
 CROSS JOIN role r
-WHERE (r.name = 'readonly' OR b.name = 'ledger_timeshift') AND has_any_column_privilege(r.oid, b.relid, 'INSERT')
+WHERE (r.name = 'readonly' OR b.name IN ('ledger_timeshift', 'ledger_shiftspan', 'ledger_shiftsum'))
+    AND has_any_column_privilege(r.oid, b.relid, 'INSERT')
 UNION ALL
 SELECT NULL, r.name, b.relid::text, 'all: it is the owner, or may become it'
 FROM book b
