@@ -13,7 +13,7 @@ INBOUND: dict[str, str] = {
 
 # Who handles a dead letter again, by the kind of its consumer (ledger/events/replay.py).
 REPLAY: dict[str, str] = {
-    "listener": "ledger.events.relay.retell",
-    "transport": "ledger.events.relay.retell",
+    "listener": "ledger.events.relay.tell_again",
+    "transport": "ledger.events.relay.publish_again",
     "inbound": "ledger.events.consuming.replay",
 }

@@ -11,7 +11,7 @@ from config.runtime.clock import now
 from config.runtime.errors import DomainError, Kind
 from ledger.api.v2.bodies import TransactionIn, submission_of
 from ledger.api.v2.transactions import OPERATION
-from ledger.events.consumer import Binding, Note
+from ledger.events.in_hand import Binding, Note
 from ledger.events.inbound import Inbound
 from ledger.queries.transactions import has_failed
 from ledger.services.submissions import Submission

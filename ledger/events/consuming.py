@@ -14,8 +14,9 @@ from django.utils.module_loading import import_string
 
 from config.runtime.errors import DomainError
 from ledger.clients.models import Client
-from ledger.events.consumer import Binding, Bound, Consumer, Handler
+from ledger.events.consumer import Consumer
 from ledger.events.errors import InboundUnbound
+from ledger.events.in_hand import Binding, Bound, Handler
 from ledger.events.inbound import read_message
 from ledger.events.models import DeadLetter
 from ledger.events.replay import commits_itself

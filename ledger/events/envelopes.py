@@ -89,8 +89,3 @@ def cloud_event(event: Event) -> CloudEvent:
 def source_of(client: UUID | None) -> str:
     """Return the CloudEvents source of a client's events."""
     return f"/{SOURCE}/clients/{client}"
-
-
-def is_ours(source: str) -> bool:
-    """Tell whether a message of this CloudEvents source is one of our own."""
-    return source.startswith(f"/{SOURCE}/")

@@ -42,9 +42,15 @@ class DeadLetterBusy(DomainError):
 
 
 class DeadLetterUnknown(Invalid):
-    """The client has no dead letter with this id."""
+    """There is no dead letter with this id."""
 
     code = "dead_letter_unknown"
+
+
+class ClientUnknown(Invalid):
+    """There is no client of this name or id."""
+
+    code = "client_unknown"
 
 
 class DeadLettersUnclear(Invalid):

@@ -6,9 +6,10 @@ from django.db import DatabaseError
 
 from config.runtime.errors import DomainError
 from config.runtime.redaction import redact_text
+from ledger.events.models import TEXT_LENGTH_MAX
 
 ATTEMPTS_MAX = 5
-CODE_LENGTH_MAX, TEXT_LENGTH_MAX = 64, 500
+CODE_LENGTH_MAX = 64
 UNEXPECTED = "unexpected_error"
 
 
@@ -23,5 +24,14 @@ def failure_code(error: BaseException) -> str:
 
 def failure_text(error: BaseException) -> str:
     """Return what an error says to people, without secrets and not too long."""
-    said = error.detail if isinstance(error, DomainError) else f"{type(error).__name__}: {error}"
-    return redact_text(said.encode(errors="replace")).decode(errors="replace").replace("\0", "�")[:TEXT_LENGTH_MAX]
+    return error_text(error.detail if isinstance(error, DomainError) else f"{type(error).__name__}: {error}")
+
+
+def error_text(text: str) -> str:
+    """Return an error for people: bounded, and without what looks like a credential."""
+    return storable(redact_text(text.encode(errors="replace")).decode(), TEXT_LENGTH_MAX)
+
+
+def storable(text: str, length_max: int | None = None) -> str:
+    """Return a text as PostgreSQL stores it, cut to so many characters."""
+    return text[:length_max].encode("utf-8", "replace").decode().replace("\0", "\ufffd")

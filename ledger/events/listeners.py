@@ -19,8 +19,7 @@ from config.runtime.arrays import numbers, uuids
 from config.runtime.backoff import backoff
 from config.runtime.database import is_down, raw_cursor
 from config.runtime.logging import get_logger
-from ledger.events.dead_letters import Letter, record_dead_letters
-from ledger.events.envelopes import headers_of, topic_of
+from ledger.events.dead_letters import letter_of_event, record_dead_letters
 from ledger.events.failures import ATTEMPTS_MAX, failure_code, failure_text
 from ledger.events.processed import mark_processed
 from ledger.events.stream import Event, LaneLost, Window, advance, load_event
@@ -34,7 +33,7 @@ Listener = Callable[[Sequence[Event]], None]
 
 _PARK = """
 INSERT INTO events_parked (follower, key, position, lane, attempts, next_attempt_at, error_code, error)
-SELECT %(follower)s, key, position, get_byte(uuid_send(key), 15) & 15, 0, clock_timestamp(), '', ''
+SELECT %(follower)s, key, position, events_lane(key), 0, clock_timestamp(), '', ''
 FROM unnest(%(keys)s::uuid[], %(positions)s::bigint[]) AS waiting (key, position)
 ON CONFLICT DO NOTHING
 """
@@ -109,7 +108,7 @@ class ListenerFollower(NamedTuple):
             keys = [row[0] for row in cursor.execute(_DUE, asked)]
         return sum(self._take_key(key) for key in keys)
 
-    def retell(self, event: Event) -> None:
+    def take_again(self, event: Event) -> None:
         """Hand an event to the listener that it could not take. Call inside a database transaction."""
         self.call([event])
 
@@ -160,7 +159,7 @@ class ListenerFollower(NamedTuple):
             attempts = row[0] if row else 0
             is_dead = attempts >= ATTEMPTS_MAX
             if is_dead:
-                record_dead_letters([letter_of(self.name, event, code, text, attempts)])
+                record_dead_letters([letter_of_event(self.name, event, code=code, error=text, attempts=attempts)])
                 cursor.execute(_TAKEN, parked)
             else:
                 cursor.execute(_LATER, parked | {"pause": backoff(max(1, attempts))})
@@ -172,22 +171,3 @@ class ListenerFollower(NamedTuple):
             keys, positions = uuids(event.key for event in events), numbers(event.position for event in events)
             with raw_cursor() as cursor:
                 cursor.execute(_PARK, {"follower": self.name, "keys": keys, "positions": positions})
-
-
-def letter_of(consumer: str, event: Event, code: str, text: str, attempts: int) -> Letter:
-    """Return the dead letter of one of our events, which a follower could not take."""
-    return Letter(
-        consumer=consumer,
-        client_id=event.client_id,
-        topic=topic_of(event.type),
-        partition=None,
-        offset=str(event.position),
-        key=str(event.key),
-        headers=headers_of(event),
-        body=event.data.encode(),
-        event_id=str(event.id),
-        error_code=code,
-        error=text,
-        attempts=attempts,
-        trace=event.trace,
-    )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from config.runtime import stopping
 from config.runtime.arrays import texts
 from config.runtime.database import raw_cursor
+from ledger.events.suspects import forget_suspects
 
 # A listener's events are told again only until its cursor has passed them, which is moments; a broker's messages for as
 # long as it keeps them. Whoever sends a message again after that meets the idempotency key of its transaction.
@@ -22,6 +23,11 @@ FROM unnest(%(event_ids)s::text[]) AS told (event_id)
 ORDER BY event_id
 ON CONFLICT DO NOTHING
 RETURNING event_id
+"""
+_MARKED = """
+SELECT event_id
+FROM events_processed
+WHERE consumer = %(consumer)s AND event_id = ANY(%(event_ids)s::text[])
 """
 _FORGET = """
 DELETE FROM events_processed
@@ -45,9 +51,16 @@ def mark_processed(consumer: str, event_ids: Iterable[str]) -> set[str]:
     return {row[0] for row in rows}
 
 
+def processed_among(consumer: str, event_ids: Iterable[str]) -> set[str]:
+    """Return those of these events that have had their effect, or are dead letters."""
+    with raw_cursor() as cursor:
+        rows = cursor.execute(_MARKED, {"consumer": consumer, "event_ids": texts(event_ids)}).fetchall()
+    return {row[0] for row in rows}
+
+
 def forget_processed() -> int:
     """Delete what is too old to be told again, in parts with a commit each; return how many rows."""
-    return sum(_forget(kind, kept) for kind, kept in KEPT.items())
+    return sum(_forget(kind, kept) for kind, kept in KEPT.items()) + forget_suspects(KEPT["inbound"])
 
 
 def _forget(kind: str, kept: timedelta) -> int:

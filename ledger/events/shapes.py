@@ -24,13 +24,22 @@ class EventShape(Struct, frozen=True, kw_only=True):
     data: dict[str, Any]
 
 
+class ClientShape(Struct, frozen=True, kw_only=True):
+    """A client, by its public id and its name."""
+
+    id: UUID
+    name: str
+
+
 class DeadLetterShape(Struct, frozen=True, kw_only=True):
     """A message that its consumer could not handle; `attempts` were made before it was given up, `replay_count` since.
 
-    `failed_at` is when it failed last, and `last_error` why it did when it was replayed.
+    `client` is whose it is, if anybody's; `failed_at` is when it failed last, and `last_error` why it did when it was
+    replayed.
     """
 
     id: UUID
+    client: ClientShape | None
     status: str
     consumer: str
     topic: str
@@ -67,6 +76,21 @@ class TallyShape(Struct, frozen=True, kw_only=True):
     error_code: str
     count: int
     replayable: int
+
+
+class ReplaysShape(Struct, frozen=True, kw_only=True):
+    """What became of dead letters: `refused` counts by its code what kept them from being handled.
+
+    `found` counts them as they stood before. What is `not_reached` was not begun in time; `has_more` says that the
+    filter means others beside.
+    """
+
+    dry_run: bool
+    found: list[TallyShape]
+    replayed: int
+    refused: dict[str, int]
+    not_reached: int
+    has_more: bool
 
 
 class EventsShape(Struct, frozen=True, kw_only=True):

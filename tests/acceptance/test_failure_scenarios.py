@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 import urllib.request
@@ -24,18 +25,20 @@ from confluent_kafka.cimpl import NewTopic
 
 from config.localstack.ports import free_port
 from config.localstack.processes import wait_until
+from ledger.events.failures import ATTEMPTS_MAX
 from ledger.events.inbound import BODY_BYTES_MAX
 from ledger.events.transports.base import Received, Source
 from ledger.events.transports.registry import open_source
 from ledger.models import Transaction
 from tests.acceptance.inbox import STOPS_WITHIN_S, Inbox, all_completed, consuming, payments
 from tests.acceptance.server import Relay, Server, running
-from tests.acceptance.stumbling import STONE
+from tests.acceptance.stumbling import KILLER, STONE
 from tests.acceptance.told import begun, recorded, told_by, told_in_order
 from tests.brokers.kafka import Kafka
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.ledger.audit import offences
 from tests.ledger.consumed import asked, message
+from tests.ledger.followed import execute
 from tests.ledger.locks import locked, waiting_for_locks
 from tests.ledger.queueing import emptied
 from tests.people import URL, Tenant, body
@@ -168,6 +171,42 @@ def test_worker_fails_during_processing(rich: Tenant, tmp_path: Path, rabbitmq: 
     assert dead.headers.items() >= stone.headers.items()
     assert (dead.headers["x-error-message"], dead.headers["x-attempts"]) == (letter.error, "5")
     assert moved(rich) == 5600
+    assert offences(rich.client.pk) == []
+
+
+def test_a_message_that_kills_its_consumer_is_a_dead_letter_after_five_and_its_neighbours_go_through_once(
+    rich: Tenant, tmp_path: Path, rabbitmq: RabbitMQ
+) -> None:
+    inbox, log = Inbox(rich, rabbitmq.url), tmp_path / "consumer.log"
+    killer = message(asked("1.00", description=KILLER.decode()), id="killer", key="alice")
+    inbox.send([*payments("before", 20, key="alice"), killer, *payments("behind", 3, key="alice")])
+    inbox.send(payments("beside", 20, key="bob"))
+    consumer, deaths = inbox.consumer(log, DJANGO_SETTINGS_MODULE="tests.acceptance.stumbling"), 0
+    expected = all_completed("before", 20) | all_completed("behind", 3) | all_completed("beside", 20)
+
+    def has_died_or_is_through() -> bool:
+        return process.poll() is not None or (inbox.letters() != [] and inbox.outcomes() == expected)
+
+    try:
+        while deaths < 10 and inbox.outcomes() != expected:
+            # Half a minute after TRANSACTION_TIMEOUT it were tried again anyway.
+            execute(
+                "UPDATE events_parkedmessage SET next_attempt_at = now() WHERE consumer = %(follower)s",
+                f"inbound:{inbox.topic}",
+            )
+            process = consumer.launch()
+            assert wait_until(has_died_or_is_through, timeout_s=40), (deaths, inbox.outcomes())
+            deaths += process.poll() == -signal.SIGKILL
+    finally:
+        consumer.kill()
+
+    assert deaths == ATTEMPTS_MAX
+    [letter] = inbox.letters()
+    assert (letter.event_id, letter.error_code, letter.attempts) == ("killer", "process_died", ATTEMPTS_MAX)
+    assert bytes(letter.body) == killer.value
+    assert letter.headers.items() >= killer.headers.items()
+    assert inbox.outcomes() == expected
+    assert moved(rich) == 4300
     assert offences(rich.client.pk) == []
 
 

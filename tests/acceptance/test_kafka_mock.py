@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from ledger.events.transports.base import TransportAway
+from ledger.events.transports.base import Received, TransportAway
 from ledger.events.transports.kafka.cluster import Cluster
 from ledger.events.transports.kafka.progress import Progress
+from ledger.events.transports.kafka.source import KafkaSource
 from ledger.events.transports.kafka.transport import KafkaTransport
 from tests.brokers.fixtures import PARTITIONS
 from tests.brokers.mock_cluster import MockCluster
-from tests.brokers.traffic import batch, by_key, firsts
+from tests.brokers.traffic import batch, by_key, firsts, number, take
 
 DEADLINE_S = 2.0
 PRODUCE = 0  # the number of the request in Kafka's protocol
@@ -97,6 +100,37 @@ def test_a_broker_that_is_down_is_known_by_the_deadline_and_found_again(mock_clu
     assert transport.publish(second) == {}
     found = stored(mock_cluster)
     assert {key: firsts(numbers) for key, numbers in found.items()} == by_key(first + second)
+
+
+class Unpaused:
+    """A member of a group whose partitions come just after the old ones were paused."""
+
+    def __init__(self, member: Consumer | None) -> None:
+        self._member = member
+
+    def pause(self, _: Any) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._member, name)
+
+
+def test_what_comes_while_a_source_stays_is_given_out_by_the_next_poll(
+    mock_cluster: MockCluster, transport: KafkaTransport
+) -> None:
+    transport.publish(batch("transactions", range(30), keys=1))
+    with closing(KafkaSource(Cluster(mock_cluster.url), topics=["transactions"], group="staying")) as source:
+        received: list[Received] = []
+        while not received:
+            received = source.poll(size=1, timeout_s=0.2)
+        source._consumer = cast("Consumer", Unpaused(source._consumer))
+        for _ in range(5):
+            source.stay()
+        assert len(source._early) > 0
+
+        received += take(source, 29)
+
+    assert [number(message) for message in received] == list(range(30))
 
 
 def test_a_partition_is_done_up_to_its_first_message_that_is_not() -> None:

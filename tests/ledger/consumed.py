@@ -10,7 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 from ledger.api.inbound import execute
-from ledger.events.consumer import Binding, Bound, Consumer
+from ledger.events.consumer import Consumer
+from ledger.events.in_hand import Binding, Bound
 from ledger.events.transports.base import Received, TransportAway
 from tests.people import Tenant, body
 
@@ -37,11 +38,15 @@ class Shelf:
         self.done_with += received
         self.laid = [one for one in self.laid if one not in received]
 
+    def stay(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
     def restart(self) -> None:
         """Forget what was given: its consumer has died."""
+        self.laid = [one._replace(is_again=one.is_again or one.offset in self.given) for one in self.laid]
         self.given.clear()
 
 

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
+from uuid import uuid4
 
 import psycopg
 import pytest
 from django.db import IntegrityError, OperationalError, transaction
+from prometheus_client import REGISTRY
 
 from config.localstack.processes import wait_until
 from config.runtime.errors import DomainError, Kind
 from ledger.events import consumer as kit
-from ledger.events.consumer import Binding, Consumer, Note
+from ledger.events import handling, parking, processed, suspects
+from ledger.events.consumer import Consumer
+from ledger.events.envelopes import source_of
 from ledger.events.failures import ATTEMPTS_MAX
-from ledger.events.inbound import BODY_BYTES_MAX, Inbound
+from ledger.events.in_hand import Binding, Note
+from ledger.events.inbound import BODY_BYTES_MAX, Inbound, read_message
 from ledger.events.models import DeadLetter, OutboxEvent
 from ledger.events.transports.base import Received, TransportAway
 from ledger.models import Transaction
 from tests.ledger.consumed import Shelf, asked, consumer_of, message
+from tests.ledger.followed import execute
 from tests.people import Tenant
 
 
@@ -65,7 +73,7 @@ class Refused(DomainError):
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next attempt is due at once."""
-    monkeypatch.setattr(kit, "backoff", lambda _: timedelta(0))
+    monkeypatch.setattr(handling, "backoff", lambda _: timedelta(0))
 
 
 def test_a_message_is_booked_once_under_the_key_of_its_source_and_id(people: Tenant) -> None:
@@ -178,10 +186,17 @@ def test_the_letter_of_what_cannot_be_read_has_its_trace_and_no_other_text(peopl
     assert [row.trace for row in rows] == [trace, ""]
 
 
-def test_our_own_messages_are_passed_over(people: Tenant) -> None:
-    shelf = Shelf([message(asked("1.00"), source=f"/countinghouse/clients/{people.client.public_id}")])
-    consumer_of(people, shelf).consume(timeout_s=0)
-    assert (bob_has(people), letters(people), len(shelf.done_with)) == (0, [], 1)
+def test_our_own_messages_are_passed_over_and_those_of_another_installation_are_not(people: Tenant) -> None:
+    clients = [people.client.public_id, uuid4()]
+    shelf = Shelf([message(asked(f"{n}.00"), source=source_of(client)) for n, client in enumerate(clients, 1)])
+    consumer = consumer_of(people, shelf)
+    consumer.consume(timeout_s=0)
+    assert (bob_has(people), letters(people), len(shelf.done_with)) == (200, [], 2)
+    (topic,) = consumer.bound
+    counts = [
+        REGISTRY.get_sample_value("inbound_messages_total", {"topic": topic, "outcome": one}) for one in ("own", "done")
+    ]
+    assert counts == [1, 1]
 
 
 def test_one_that_may_pass_is_tried_five_times_while_others_go_on(people: Tenant, impatient: None) -> None:
@@ -189,13 +204,12 @@ def test_one_that_may_pass_is_tried_five_times_while_others_go_on(people: Tenant
     shelf = Shelf([message(0, id="bad", key="k"), message(0, id="behind", key="k"), message(0, id="other", key="o")])
     consumer = consumer_of(people, shelf, moody)
     consumer.consume(timeout_s=0)
-    assert moody.took == ["other"]
-    for _ in range(ATTEMPTS_MAX - 2):
+    assert (moody.took, len(shelf.done_with)) == (["other"], 3)
+    for _ in range(ATTEMPTS_MAX - 3):
         consumer.consume(timeout_s=0)
     assert (moody.took, letters(people)) == (["other"], [])
     consumer.consume(timeout_s=0)
     assert letters(people) == [("bad", "busy_now", ATTEMPTS_MAX)]
-    consumer.consume(timeout_s=0)
     assert (moody.took, len(shelf.done_with)) == (["other", "behind"], 3)
 
 
@@ -210,21 +224,151 @@ def test_one_that_has_passed_lets_go_what_waits_behind_it_in_order(people: Tenan
     assert (moody.took, letters(people)) == (["bad", "second", "third"], [])
 
 
-def test_with_too_much_in_hand_no_more_is_taken(
+def test_with_too_much_parked_no_more_is_taken(
     people: Tenant, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(parking, "PARKED_MAX", 2)
     moody = Moody(bad=Busy())
-    shelf = Shelf([message("x" * 1000, id="bad", key="k"), message(0, id="other")])
+    shelf = Shelf([message(0, id="bad", key="k"), message(0, id="behind", key="k")])
     consumer = consumer_of(people, shelf, moody)
-    monkeypatch.setattr(kit, "BATCH_SIZE", 1)
-    monkeypatch.setattr(kit, "IN_HAND_BYTES_MAX", 1000)
     consumer.consume(timeout_s=0)
-    consumer.consume(timeout_s=0)
-    assert moody.took == []
+    shelf.laid.append(message(0, id="other")._replace(topic=next(iter(consumer.bound))))
+    assert consumer.consume(timeout_s=0) == 0
     moody.fails.clear()
     consumer.consume(timeout_s=0)
+    assert moody.took == ["bad", "behind"]
     consumer.consume(timeout_s=0)
-    assert moody.took == ["bad", "other"]
+    assert moody.took == ["bad", "behind", "other"]
+
+
+def test_a_key_whose_messages_all_fail_holds_up_nobody(
+    people: Tenant, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flood = [message(0, id=f"bad-{n}", key="flood") for n in range(2100)]
+    others = [message(0, id=f"good-{n}", key=f"k{n % 7}") for n in range(21)]
+    moody = Moody(**{one.id: Busy() for one in map(read_message, flood)})
+    shelf = Shelf([one for n, good in enumerate(others) for one in (*flood[100 * n : 100 * (n + 1)], good)])
+    consumer = consumer_of(people, shelf, moody)
+    monkeypatch.setattr(kit, "PARKED_S", 0.0)
+    for _ in range(5):
+        consumer.consume(timeout_s=0)
+    assert moody.took == [f"good-{n}" for n in range(21)]
+    assert (len(shelf.done_with), letters(people)) == (2121, [])
+    assert parking.count_parked(f"inbound:{next(iter(consumer.bound))}") == 2100
+    assert consumer._in_hand == []
+
+
+def test_what_comes_later_waits_behind_what_another_consumer_has_parked(people: Tenant, impatient: None) -> None:
+    moody = Moody(bad=Busy())
+    shelf = Shelf([message(0, id="bad", key="k")])
+    first = consumer_of(people, shelf, moody)
+    first.consume(timeout_s=0)
+    (topic,) = first.bound
+    shelf.laid += [message(0, id=name, key=key)._replace(topic=topic) for name, key in (("behind", "k"), ("else", "o"))]
+    heir = Consumer(shelf, first.bound)
+    heir.consume(timeout_s=0)
+    assert moody.took == ["else"]
+    moody.fails.clear()
+    heir.consume(timeout_s=0)
+    assert moody.took == ["else", "bad", "behind"]
+
+
+class Killed(BaseException):
+    """What a process does not survive."""
+
+
+class Deadly(Moody):
+    """A handler whose process some ids kill."""
+
+    def __call__(self, binding: Binding, events: Sequence[Inbound], note: Note) -> None:
+        if any(event.id == "killer" for event in events):
+            raise Killed
+        super().__call__(binding, events, note)
+
+
+DUE = "UPDATE events_parkedmessage SET next_attempt_at = clock_timestamp() WHERE consumer = %(follower)s"
+
+
+def deaths(consumer: Consumer, shelf: Shelf, *, rounds: int) -> int:
+    """Consume in so many processes, one after the other; return how many of them died."""
+    count = 0
+    for _ in range(rounds):
+        execute(DUE, f"inbound:{next(iter(consumer.bound))}")
+        try:
+            Consumer(shelf, consumer.bound).consume(timeout_s=0)
+        except Killed:
+            count += 1
+            shelf.restart()
+    return count
+
+
+def test_what_kills_its_process_is_a_dead_letter_after_five_attempts_and_its_neighbours_go_through_once(
+    people: Tenant,
+) -> None:
+    deadly = Deadly()
+    names = ["before", "killer", "behind", "beside"]
+    keys = ["b", "k", "k", "o"]
+    shelf = Shelf([message(0, id=name, key=key) for name, key in zip(names, keys, strict=True)])
+    consumer = consumer_of(people, shelf, deadly)
+    assert deaths(consumer, shelf, rounds=8) == ATTEMPTS_MAX
+    assert letters(people) == [("killer", "process_died", ATTEMPTS_MAX)]
+    assert sorted(deadly.took) == ["before", "behind", "beside"]
+    assert (deaths(consumer, shelf, rounds=1), shelf.laid) == (0, [])
+
+
+def test_nobody_dies_again_of_what_is_a_letter_already_when_it_is_given_again(people: Tenant) -> None:
+    deadly = Deadly()
+    one = message(0, id="killer")
+    shelf = Shelf([one])
+    consumer = consumer_of(people, shelf, deadly)
+    (topic,) = consumer.bound
+    assert deaths(consumer, shelf, rounds=7) == ATTEMPTS_MAX
+    shelf.laid.append(one._replace(topic=topic, offset="given again", is_again=True))
+    assert deaths(consumer, shelf, rounds=1) == 0
+    shelf.laid.append(one._replace(topic=topic, offset="a copy"))
+    assert deaths(consumer, shelf, rounds=5) == 1
+    assert (letters(people), shelf.laid) == ([("killer", "process_died", ATTEMPTS_MAX)], [])
+
+
+def test_what_comes_for_the_first_time_costs_no_commit_but_its_own(people: Tenant, monkeypatch) -> None:
+    shelf = Shelf([message(0, id=str(n), key="k") for n in range(3)])
+    consumer = consumer_of(people, shelf, Moody())
+    consumer.consume(timeout_s=0)
+    (topic,) = consumer.bound
+    told: list[str] = []
+    for module in (parking, suspects, processed):
+        monkeypatch.setattr(module, "raw_cursor", lambda real=module.raw_cursor: noting(real, told))
+    shelf.laid += [message(0, id=f"later-{n}", key="k")._replace(topic=topic) for n in range(3)]
+    monkeypatch.setattr(kit, "BATCH_SIZE", 1)
+    for _ in range(3):
+        assert consumer.consume(timeout_s=0) == 1
+    assert told == ["INSERT INTO events_processed"] * 3
+
+
+@contextmanager
+def noting(raw_cursor: Any, told: list[str]) -> Iterator[Any]:
+    """Open a cursor that notes how its statements begin."""
+
+    def execute(statement: str, *more: Any) -> Any:
+        told.append(" ".join(statement.split()[:3]))
+        return cursor.execute(statement, *more)
+
+    with raw_cursor() as cursor:
+        yield Mock(wraps=cursor, execute=execute)
+
+
+def test_while_the_database_is_away_no_attempt_of_what_is_parked_counts(people: Tenant, impatient: None) -> None:
+    moody = Moody(bad=Busy())
+    shelf = Shelf([message(0, id="bad")])
+    consumer = consumer_of(people, shelf, moody)
+    consumer.consume(timeout_s=0)
+    moody.fails["bad"] = caused(OperationalError("gone"), psycopg.OperationalError("gone"))
+    for _ in range(ATTEMPTS_MAX + 1):
+        with pytest.raises(OperationalError):
+            consumer.consume(timeout_s=0)
+    moody.fails.clear()
+    consumer.consume(timeout_s=0)
+    assert (moody.took, letters(people)) == (["bad"], [])
 
 
 def test_before_its_time_nothing_is_tried_again(people: Tenant) -> None:
@@ -234,7 +378,7 @@ def test_before_its_time_nothing_is_tried_again(people: Tenant) -> None:
     consumer.consume(timeout_s=0)
     moody.fails.clear()
     consumer.consume(timeout_s=0)
-    assert (moody.took, shelf.done_with) == ([], [])
+    assert (moody.took, letters(people)) == ([], [])
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -294,7 +438,7 @@ def test_a_dead_letter_that_could_not_be_written_is_written_later(
         monkeypatch.undo()
         raise caused(OperationalError(), psycopg.errors.DeadlockDetected())
 
-    monkeypatch.setattr(kit, "record_dead_letters", deadlock)
+    monkeypatch.setattr(handling, "record_dead_letters", deadlock)
     shelf = Shelf([message(asked(), specversion="0.3"), message(asked("1.00"))])
     run_until_all_is_done(consumer_of(people, shelf), shelf)
     assert (bob_has(people), letters(people)) == (100, [("", "malformed_message", 1)])
@@ -303,9 +447,6 @@ def test_a_dead_letter_that_could_not_be_written_is_written_later(
 def test_killed_between_the_effect_and_the_brokers_knowing_it_has_no_second_effect(people: Tenant) -> None:
     shelf = Shelf([message(asked("1.00")), message(asked("99.00"))])
     consumer = consumer_of(people, shelf)
-
-    class Killed(Exception):
-        pass
 
     class Dying(Shelf):
         def done(self, received: Sequence[Received]) -> None:

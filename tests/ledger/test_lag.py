@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from config.runtime.database import raw_cursor
+from ledger.events.envelopes import source_of
 from ledger.events.following import _round
 from ledger.events.lag import measure_lag
 from ledger.events.outbox import Happened, record_events
@@ -82,7 +83,8 @@ def test_a_round_counts_what_it_has_taken_and_how_long_after_the_commit(bank: Te
 
 def test_what_is_told_again_is_counted(people: Tenant) -> None:
     one = message(asked("1.00"), id="m-1")
-    shelf = Shelf([one, one._replace(offset="again"), message(asked("11.00")), message(0, source="/countinghouse/x")])
+    own = message(0, source=source_of(people.client.public_id))
+    shelf = Shelf([one, one._replace(offset="again"), message(asked("11.00")), own])
     consumer = consumer_of(people, shelf)
     (topic,) = consumer.bound
     consumer.consume(timeout_s=0)

@@ -36,5 +36,4 @@ BEGIN
     RETURN dropped;
 END $$;
 
-REVOKE EXECUTE ON FUNCTION events_drop_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION events_drop_partitions(integer) TO app;

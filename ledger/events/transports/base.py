@@ -16,7 +16,10 @@ class Message(NamedTuple):
 
 
 class Received(NamedTuple):
-    """One message of a topic. `partition` and `offset` name its place there; `token` is the source's own."""
+    """One message of a topic. `partition` and `offset` name its place there; `token` is the source's own.
+
+    `is_again` where somebody may have had it before who has died of it.
+    """
 
     topic: str
     partition: int | None
@@ -25,6 +28,7 @@ class Received(NamedTuple):
     value: bytes
     headers: dict[str, str]
     token: Any
+    is_again: bool = False
 
 
 class TransportAway(Exception):
@@ -75,6 +79,17 @@ class Source(Protocol):
 
         Raises:
             TransportAway: nothing is known; they may come again.
+        """
+        ...
+
+    def stay(self) -> None:
+        """Tell the broker that we are at work on what was given out, so that nobody else is given it; give out nothing.
+
+        To be called every few seconds while there is nothing to poll for. What the broker takes from us all the same
+        comes again, to whoever it is given to.
+
+        Raises:
+            TransportAway: the broker does not hear us.
         """
         ...
 

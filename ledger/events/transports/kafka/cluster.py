@@ -20,6 +20,8 @@ REPLICATION = -1  # what the cluster makes by default
 # It says at every try that nobody is there, and whoever asked hears of it anyway.
 LOGGER, LOG_LEVEL = logging.getLogger("librdkafka"), 0
 PASSED_ON = ("security.protocol", "sasl.", "ssl.")
+# Why a broker is not reached, said aside while whoever asks it hears of a failure only, or of nothing.
+REASONS = {KafkaError._AUTHENTICATION, KafkaError._SSL}  # noqa: SLF001  (their names)
 
 
 class Cluster:
@@ -53,9 +55,15 @@ class Cluster:
         """Make those of the topics that are not there.
 
         Raises:
-            TransportAway: nobody answers, or we may not make them.
+            TransportAway: nobody answers or lets us in, or we may not make them.
         """
-        admin = AdminClient(dict(self._configuration), logger=LOGGER)
+        reasons: list[str] = []
+
+        def note(error: KafkaError) -> None:
+            if error.code() in REASONS:
+                reasons.append(error.str())
+
+        admin = AdminClient(self._configuration | {"error_cb": note}, logger=LOGGER)
         try:
             # All of them are listed: asking for one would have some brokers make it, as they see fit.
             missing = set(topics) - admin.list_topics(timeout=timeout_s).topics.keys()
@@ -63,7 +71,9 @@ class Cluster:
             for made in admin.create_topics(wanted, request_timeout=timeout_s).values() if wanted else ():
                 _finish(made)
         except KafkaException as error:
-            raise TransportAway(f"Kafka at {self._hosts} does not give its topics: {error.args[0].str()}") from error
+            admin.poll(0)
+            reason = next(iter(reasons), error.args[0].str())
+            raise TransportAway(f"Kafka at {self._hosts} does not give its topics: {reason}") from error
 
     def _with(self, configuration: dict[str, Any]) -> dict[str, Any]:
         return self._configuration | {name.replace("_", "."): value for name, value in configuration.items()}

@@ -9,12 +9,15 @@ class Progress:
     """The messages of one partition from its assignment to us until it is taken away."""
 
     def __init__(self) -> None:
+        self.taken = 0
+        """How many messages were given out."""
         self._offsets: deque[int] = deque()
         self._done: set[int] = set()
 
     def take(self, offset: int) -> None:
         """Note a message that was given out; they come in ascending order, and may have gaps."""
         self._offsets.append(offset)
+        self.taken += 1
 
     def finish(self, offset: int) -> int | None:
         """Note a message as done; return where to go on after a restart, if that has moved."""

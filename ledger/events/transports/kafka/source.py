@@ -17,6 +17,11 @@ CONNECT_S = LEAVE_S = 5.0
 COMMIT_EVERY_MS = 500
 # A member that died is noticed, and its partitions are given to others, after this.
 SESSION_MS, HEARTBEAT_MS = 10_000, 2_000
+# One that neither polls nor stays for so long is taken for dead as well.
+POLL_WITHIN_MS = 300_000
+# Kafka does not say what it has given before. What a member had in hand that died, or had done and not yet committed,
+# is among the first messages of a partition that it leaves us.
+AGAIN_MAX = 5_000
 
 
 class KafkaSource:
@@ -26,14 +31,16 @@ class KafkaSource:
         self._cluster, self._topics, self._group = cluster, list(topics), group
         self._consumer: Consumer | None = None
         self._progress: dict[tuple[str, int], Progress] = {}
+        self._early: list[KafkaMessage] = []
+        self._has_paused = False
         self._trouble = ""
 
     def poll(self, *, size: int, timeout_s: float) -> list[Received]:
         """Return what there is; see Source."""
         consumer = self._consumer or self._open()
         try:
-            first = consumer.poll(timeout_s)
-            found = [] if first is None else [first, *consumer.consume(size - 1, 0)] if size > 1 else [first]
+            self._go_on(consumer)
+            found = self._take(consumer, size, timeout_s)
         except KafkaException as error:
             self.close()
             raise TransportAway(f"Kafka does not serve us: {error.args[0].str()}") from error
@@ -63,10 +70,25 @@ class KafkaSource:
                 # A partition has left us and we have not been told yet: whoever has it now is told all of that again.
                 raise TransportAway(f"Kafka does not take what is done: {error.args[0].str()}") from error
 
+    def stay(self) -> None:
+        """Poll, so that our partitions stay ours; those that others want leave us, and new ones come."""
+        consumer = self._consumer
+        if consumer is None:
+            return
+        try:
+            consumer.pause(consumer.assignment())
+            self._has_paused = True
+            # Of a partition that has just come.
+            if (early := consumer.poll(0)) is not None:
+                self._early.append(early)
+        except KafkaException as error:
+            raise TransportAway(f"Kafka does not have us stay: {error.args[0].str()}") from error
+
     def close(self) -> None:
         """Commit what is done and leave the group."""
         consumer, self._consumer = self._consumer, None
         self._progress.clear()
+        self._early.clear()
         if consumer is not None:
             # It would wait for a silent broker for ever.
             leaving = threading.Thread(target=consumer.close, name="kafka-leaving", daemon=True)
@@ -82,12 +104,27 @@ class KafkaSource:
             auto_commit_interval_ms=COMMIT_EVERY_MS,
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
+            max_poll_interval_ms=POLL_WITHIN_MS,
             partition_assignment_strategy="cooperative-sticky",
             on_error=self._note_trouble,
         )
-        consumer.subscribe(self._topics, on_revoke=self._forget, on_lost=self._forget)
+        consumer.subscribe(self._topics, on_assign=self._note_assigned, on_revoke=self._forget, on_lost=self._forget)
         self._consumer = consumer
         return consumer
+
+    def _go_on(self, consumer: Consumer) -> None:
+        if self._has_paused:
+            self._has_paused = False
+            consumer.resume(consumer.assignment())
+
+    def _take(self, consumer: Consumer, size: int, timeout_s: float) -> list[KafkaMessage]:
+        early, self._early = self._early, []
+        if early:
+            return early
+        first = consumer.poll(timeout_s)
+        if first is None or size == 1:
+            return [] if first is None else [first]
+        return [first, *consumer.consume(size - 1, 0)]
 
     def _receive(self, message: KafkaMessage) -> Received:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
@@ -98,11 +135,18 @@ class KafkaSource:
         progress.take(offset)
         told: Any = message.headers() or ()
         headers = {name: _text(value) for name, value in told}
-        return Received(topic, partition, str(offset), _text(message.key()), _bytes(message.value()), headers, progress)
+        key, value, is_again = _text(message.key()), _bytes(message.value()), progress.taken <= AGAIN_MAX
+        return Received(topic, partition, str(offset), key, value, headers, progress, is_again)
+
+    def _note_assigned(self, _: Consumer, __: Sequence[TopicPartition]) -> None:
+        # One that was paused when it left us may come back so.
+        self._has_paused = True
 
     def _forget(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        for partition in partitions:
-            self._progress.pop((partition.topic, partition.partition), None)
+        gone = {(partition.topic, partition.partition) for partition in partitions}
+        for place in gone:
+            self._progress.pop(place, None)
+        self._early = [message for message in self._early if (message.topic(), message.partition()) not in gone]
 
     def _note_trouble(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION):  # noqa: SLF001  (their names)

@@ -49,6 +49,9 @@ class RabbitSource:
             if self._intake is not None and intake is self._intake:
                 self._intake.link.call(partial(_acknowledge, tag=tag))
 
+    def stay(self) -> None:
+        """Do nothing: the link answers heartbeats, and how long a message may be undone is the broker's to say."""
+
     def close(self) -> None:
         """Acknowledge what is done and close the connection."""
         intake, self._intake = self._intake, None
@@ -73,8 +76,8 @@ class _Intake:
     def _receive(self, topic: str, _: Channel, method: Basic.Deliver, told: BasicProperties, value: bytes) -> None:
         headers = {name: _text(header) for name, header in (told.headers or {}).items()}
         key = headers.pop(KEY_HEADER, method.routing_key)
-        tag = method.delivery_tag
-        self.arrived.put(Received(topic, None, _place(value, told), key, value, headers, (self, tag)))
+        token = self, method.delivery_tag
+        self.arrived.put(Received(topic, None, _place(value, told), key, value, headers, token, method.redelivered))
 
 
 def _acknowledge(channel: Channel, *, tag: int) -> None:

@@ -49,6 +49,14 @@ class RedisSource:
             pipeline.execute()
         self._held -= {(message.topic, message.offset) for message in received}
 
+    def stay(self) -> None:
+        """Claim what we hold from ourselves, so that it does not seem to be left."""
+        with away_when_failing(), self._client.pipeline(transaction=False) as pipeline:
+            for topic in {topic for topic, _ in self._held}:
+                ids: list[Any] = [offset for held_topic, offset in self._held if held_topic == topic]
+                pipeline.xclaim(topic, self._group, self._name, 0, ids, justid=True)
+            pipeline.execute()
+
     def close(self) -> None:
         """Strike our name off the groups, unless something is undone: that is left for another member to claim."""
         try:
@@ -87,7 +95,8 @@ class RedisSource:
                     break
         if len(received) < size:
             self._claim_at = time.monotonic() + CLAIM_EVERY_S
-        return [message for message in received if (message.topic, message.offset) not in self._held]
+        left = [message for message in received if (message.topic, message.offset) not in self._held]
+        return [message._replace(is_again=True) for message in left]
 
     def _read(self, size: int, timeout_s: float) -> list[Received]:
         streams: dict[Any, Any] = dict.fromkeys(self._topics, ">")
