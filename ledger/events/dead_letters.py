@@ -20,12 +20,13 @@ from config.runtime.clock import rfc3339
 from config.runtime.database import raw_cursor
 from config.runtime.ids import moment_of, uuid7s
 from config.runtime.metrics import DEAD_LETTERS_OPEN, DEAD_LETTERS_RECORDED
-from config.runtime.redaction import redact_text
 from config.runtime.sql import sql_file
-from ledger.events.envelopes import DEAD_LETTER_TOPIC
-from ledger.events.models import TEXT_LENGTH_MAX, DeadLetter
+from ledger.events.envelopes import DEAD_LETTER_TOPIC, headers_of, topic_of
+from ledger.events.failures import error_text, storable
+from ledger.events.models import DeadLetter
 from ledger.events.outbox import Happened, record_events
-from ledger.events.shapes import DeadLetterShape
+from ledger.events.shapes import ClientShape, DeadLetterShape
+from ledger.events.stream import Event
 from ledger.events.types import EventType
 
 # Bodies of one statement, which sends two characters for a byte.
@@ -84,6 +85,25 @@ def record_dead_letters(letters: Sequence[Letter]) -> list[UUID]:
     return [found[_place(letter)] for letter in kept]
 
 
+def letter_of_event(consumer: str, event: Event, *, code: str, error: str, attempts: int) -> Letter:
+    """Return the dead letter of one of our events, which a follower could not take."""
+    return Letter(
+        consumer=consumer,
+        client_id=event.client_id,
+        topic=topic_of(event.type),
+        partition=None,
+        offset=str(event.position),
+        key=str(event.key),
+        headers=headers_of(event),
+        body=event.data.encode(),
+        event_id=str(event.id),
+        error_code=code,
+        error=error,
+        attempts=attempts,
+        trace=event.trace,
+    )
+
+
 def tell_of_letters(event_type: EventType, rows: Iterable[DeadLetter], *, trace: str | None = None) -> None:
     """Record an event about each letter that has a client. Call inside a database transaction, after the locks.
 
@@ -107,8 +127,8 @@ def tell_of_letters(event_type: EventType, rows: Iterable[DeadLetter], *, trace:
 
 
 def without_messages(rows: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
-    """Leave out what may be long."""
-    return rows.defer("headers_json", "body")
+    """Leave out what may be long, with whose each is."""
+    return rows.select_related("client").defer("headers_json", "body")
 
 
 def has_key(key: str) -> Exact:
@@ -120,6 +140,7 @@ def letter_shape(row: DeadLetter) -> DeadLetterShape:
     """Return what an answer shows of a letter without its message."""
     return DeadLetterShape(
         id=row.pk,
+        client=None if row.client is None else ClientShape(id=row.client.public_id, name=row.client.name),
         status=row.status,
         consumer=row.consumer,
         topic=row.topic,
@@ -148,17 +169,6 @@ def show_open_letters() -> None:
     _shown.update(found)
     for consumer in _shown:
         DEAD_LETTERS_OPEN.labels(consumer).set(found.get(consumer, 0))
-
-
-def error_text(text: str) -> str:
-    """Return an error for people: bounded, and without what looks like a credential."""
-    redacted = redact_text(text.encode("utf-8", "replace")).decode()
-    return storable(redacted, TEXT_LENGTH_MAX)
-
-
-def storable(text: str, length_max: int | None = None) -> str:
-    """Return a text as PostgreSQL stores it, cut to so many characters."""
-    return text[:length_max].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _kept(letter: Letter) -> Letter:

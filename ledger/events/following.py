@@ -39,7 +39,7 @@ class Follower(Protocol):
     def take(self, window: Window) -> None:
         """Take a window's events and move its cursors, both or neither."""
 
-    def retell(self, event: Event) -> None:
+    def take_again(self, event: Event) -> None:
         """Hand it an event that became a dead letter, alone; raise what keeps it from being taken."""
 
     def take_parked(self, lanes: Collection[int]) -> int:
@@ -76,7 +76,7 @@ def _follow(follower: Follower, wake: threading.Event, stop: threading.Event) ->
                 pause_s = PAUSE_S
                 continue
             release_connections()
-            wake.wait(pause_s)
+            wake.wait(min(pause_s, max(0.0, look_at - time.monotonic())))
             wake.clear()
             pause_s = min(2 * pause_s, PAUSE_S_MAX)
     finally:

@@ -37,7 +37,12 @@ class Happened(NamedTuple):
 
 
 def record_events(cursor: psycopg.Cursor[Any], events: Sequence[Happened]) -> None:
-    """Write outbox rows through `cursor`, in the order given; the relay hears of them after the commit."""
+    """Write outbox rows through `cursor`, in the order given; the relay hears of them after the commit.
+
+    The database transaction must have its number (xid) already, as one has that has locked or written a row: the ids of
+    events are drawn here, and the numbering passes over an id once all transactions have ended that had a number when
+    it was drawn (ledger/events/numbering.py).
+    """
     if events:
         client_ids, types, keys, data, traces = zip(*events, strict=True)
         cursor.execute(

@@ -12,9 +12,8 @@ from typing import NamedTuple
 from django.db import transaction
 
 from config.runtime.errors import DomainError, Kind
-from ledger.events.dead_letters import record_dead_letters
+from ledger.events.dead_letters import letter_of_event, record_dead_letters
 from ledger.events.envelopes import dead_message, message_of
-from ledger.events.listeners import letter_of
 from ledger.events.models import DeadLetter
 from ledger.events.stream import Event, Window, advance
 from ledger.events.transports.base import Message, Transport
@@ -45,14 +44,15 @@ class TransportFollower(NamedTuple):
         """
         refused = self.transport.publish(_messages(window.events)) if window.events else {}
         letters = [
-            letter_of(self.name, window.events[index], MessageRefused.code, why, 1) for index, why in refused.items()
+            letter_of_event(self.name, window.events[index], code=MessageRefused.code, error=why, attempts=1)
+            for index, why in refused.items()
         ]
         with transaction.atomic(durable=True):
             if letters:
                 record_dead_letters(letters)
             advance(self.name, window)
 
-    def retell(self, event: Event) -> None:
+    def take_again(self, event: Event) -> None:
         """Publish an event that the broker did not take, behind all that it has taken since.
 
         Raises:

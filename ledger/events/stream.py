@@ -17,6 +17,8 @@ from config.runtime.sql import sql_file
 
 LANES = 16
 WINDOW_SIZE = 1_000
+# What the column of a follower's name takes (followers.sql).
+FOLLOWER_LENGTH_MAX = 64
 
 _BEGIN = """
 INSERT INTO events_cursor (follower, lane, position)
@@ -85,6 +87,11 @@ class Window(NamedTuple):
     def is_full(self) -> bool:
         """Tell whether there may be more to read at once."""
         return self.until - min(self.cursors.values()) >= WINDOW_SIZE
+
+
+def listener_name(name: str) -> str:
+    """Return the name as a follower of a listener of config/subscriptions.py."""
+    return f"listener:{name}"
 
 
 def begin(follower: str) -> None:

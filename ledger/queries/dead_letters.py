@@ -16,7 +16,7 @@ from config.runtime.errors import NotFound
 from config.runtime.ids import first_at
 from config.runtime.redaction import redact_fields
 from ledger.clients.models import AuditEntry
-from ledger.events.dead_letters import letter_shape, without_messages
+from ledger.events.dead_letters import letter_shape
 from ledger.events.models import DeadLetter, LetterStatus
 from ledger.events.replay import is_handled
 from ledger.events.shapes import DeadLetterDetailShape, TallyShape
@@ -52,18 +52,13 @@ class Selection:
         return DeadLetter.objects.filter(status=LetterStatus.OPEN, **given).order_by("pk")
 
 
-def letters_of(client_id: int) -> QuerySet[DeadLetter]:
-    """Return a client's letters without their messages."""
-    return without_messages(DeadLetter.objects.filter(client_id=client_id))
-
-
-def get_letter(client_id: int, letter_id: UUID) -> DeadLetter:
-    """Return one of a client's letters with its message.
+def get_letter(letter_id: UUID) -> DeadLetter:
+    """Return a letter with its message.
 
     Raises:
-        NotFound: the client has no such letter.
+        NotFound: there is none.
     """
-    row = DeadLetter.objects.filter(client_id=client_id, pk=letter_id).first()
+    row = DeadLetter.objects.select_related("client").filter(pk=letter_id).first()
     if row is None:
         raise NotFound
     return row

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
 
 from config.env import InboundTopic
 from ledger.events import consuming, relay
 from ledger.events.errors import DeadLetterResolved
 from ledger.events.models import DeadLetter
 from ledger.events.publishing import TransportFollower
+from ledger.events.transports.base import Message
 from ledger.models import Transaction
 from ledger.queries.invariants import verify
 from ledger.services.dead_letters import Handled, replay_dead_letter
 from tests.ledger.consumed import Shelf, asked, consumer_of, message
 from tests.ledger.followed import DUE, Diary, Postbox, begun, caught_up, execute, record
 from tests.ledger.locks import in_thread
+from tests.ledger.test_dead_letter_replay import is_free, meanwhile
 from tests.people import Tenant
 
 DIARIES: dict[str, Diary] = {}
@@ -184,11 +189,19 @@ def test_a_listener_that_is_gone_is_named(unheard: tuple[Diary, UUID, DeadLetter
     assert DeadLetter.objects.get(pk=unheard[2].pk).last_error.startswith("event_gone: ")
 
 
-def test_a_broker_is_handed_what_it_refused_and_the_connection_is_closed(
+def test_a_broker_is_handed_what_it_refused_under_no_lock_and_the_connection_is_closed(
     bank: Tenant, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box, key, closed = Postbox(), uuid4(), list[str]()
     monkeypatch.setattr(relay, "open_transport", lambda _: box)
+    publish, free = Postbox.publish, list[bool]()
+
+    def look_and_publish(one: Postbox, messages: Sequence[Message]) -> dict[int, str]:
+        free.extend(meanwhile(partial(is_free, row)) for row in DeadLetter.objects.filter(consumer=follower.name))
+        assert not connection.in_atomic_block
+        return publish(one, messages)
+
+    monkeypatch.setattr(Postbox, "publish", look_and_publish)
     monkeypatch.setattr(Postbox, "close", lambda one: closed.append(one.name))
     settings.EVENTS_URLS = ("null:",)
     follower = TransportFollower(f"transport:{box.name}", box)
@@ -207,3 +220,4 @@ def test_a_broker_is_handed_what_it_refused_and_the_connection_is_closed(
 
     assert [UUID(one.key) for one in box.published] == [key]
     assert closed == [box.name] * 3
+    assert free == [True] * 3

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 
 from config.runtime.errors import DomainError, NotFound
 from config.runtime.ids import uuid7
@@ -31,13 +31,13 @@ from ledger.events.errors import (
 from ledger.events.models import DeadLetter, OutboxEvent
 from ledger.queries.dead_letters import Selection, tally
 from ledger.services import dead_letters
+from ledger.services.dead_letter_runs import replay_dead_letters
 from ledger.services.dead_letters import (
     REPLAYS_MAX,
     STAFF_REPLAYS_MAX,
     Handled,
     discard_dead_letter,
     replay_dead_letter,
-    replay_dead_letters,
 )
 from tests.ledger.letters import letter, record, recorded
 from tests.ledger.locks import in_thread
@@ -84,6 +84,18 @@ def writes(letter: DeadLetter) -> None:
 
 def effects(row: DeadLetter) -> int:
     return AuditEntry.objects.filter(object_type="test", object_id=str(row.pk)).count()
+
+
+def meanwhile(work: Callable[[], Any]) -> Any:
+    """Do something on another connection."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(in_thread, work).result()
+
+
+def is_free(row: DeadLetter) -> bool:
+    """Tell whether nobody has the row locked."""
+    with transaction.atomic():
+        return DeadLetter.objects.select_for_update(skip_locked=True).filter(pk=row.pk).exists()
 
 
 @pytest.mark.parametrize("consumer", [LISTENER, INBOUND])
@@ -232,15 +244,17 @@ def test_after_five_replays_staff_alone_may_go_on(bank: Tenant, handlers: list[A
     assert now(row).replay_count == STAFF_REPLAYS_MAX
 
 
-def test_another_client_s_letter_does_not_exist(bank: Tenant, other_bank: Tenant, handlers: list[Any]) -> None:
-    row, own_by_nobody = recorded(bank), recorded(None)
-    for one in (row.pk, own_by_nobody.pk, uuid7()):
-        with pytest.raises(NotFound):
-            replay_dead_letter(letter_id=one, client_id=other_bank.client.pk, **BY)
-        with pytest.raises(NotFound):
-            discard_dead_letter(letter_id=one, client_id=other_bank.client.pk, reason="mine", **BY)
-    assert replay(own_by_nobody).letter.status == "replayed"
-    assert HANDLED.total() == 1
+def test_a_letter_of_nobody_is_replayed_and_nobody_is_told(db: None, handlers: list[Any]) -> None:
+    row = recorded(None)
+    assert replay(row).letter.client is None
+    assert (audited(row), told(row)) == ([("dead_letter.replayed", "staff:root", "", None)], [])
+
+
+def test_what_is_not_there_is_not_found(db: None, handlers: list[Any]) -> None:
+    with pytest.raises(NotFound):
+        replay_dead_letter(letter_id=uuid7(), **BY)
+    with pytest.raises(NotFound):
+        discard_dead_letter(letter_id=uuid7(), reason="mine", **BY)
 
 
 def test_letters_of_a_key_are_replayed_in_their_order(bank: Tenant, handlers: list[Any]) -> None:
@@ -364,11 +378,12 @@ def test_of_ten_replays_at_once_one_has_the_message_handled(bank: Tenant, handle
     assert [action for action, *_ in audited(row)] == ["dead_letter.replayed"]
 
 
+@pytest.mark.parametrize("consumer", [LISTENER, INBOUND])
 def test_who_waits_too_long_for_another_replay_is_told_so(
-    bank: Tenant, handlers: list[Any], monkeypatch: pytest.MonkeyPatch
+    bank: Tenant, handlers: list[Any], monkeypatch: pytest.MonkeyPatch, consumer: str
 ) -> None:
-    monkeypatch.setattr(dead_letters, "BOUND_WAITS", "SELECT set_config('lock_timeout', '100ms', true)")
-    row, begun, go_on = recorded(bank), threading.Event(), threading.Event()
+    monkeypatch.setattr(dead_letters, "PATIENCE_S", 0.1)
+    row, begun, go_on = recorded(bank, consumer=own(consumer)), threading.Event(), threading.Event()
 
     def hang(_letter: DeadLetter) -> None:
         begun.set()
@@ -432,22 +447,30 @@ def test_a_replay_that_is_killed_leaves_the_letter_to_the_next(
     assert effects(row) == left + 1
 
 
-def test_a_message_that_comes_again_while_it_is_replayed_waits_and_then_has_a_letter_of_its_own(
+def test_a_message_that_comes_again_while_it_is_replayed_holds_nobody_up_and_is_resolved_with_it(
     bank: Tenant, handlers: list[Any]
 ) -> None:
     given = letter(bank)
     (first,) = record(given)
-    begun, again = threading.Event(), list[UUID]()
+    again = list[UUID]()
+    handlers.append(lambda _: again.extend(meanwhile(partial(record, given))))
+    handled = replay_dead_letter(letter_id=first, **BY)
+    assert again == [first]
+    assert (handled.letter.status, handled.letter.attempts) == ("replayed", 2)
 
-    def hang(_letter: DeadLetter) -> None:
-        begun.set()
-        time.sleep(0.3)
 
-    handlers.append(hang)
-    with ThreadPoolExecutor(1) as pool:
-        replayed = pool.submit(in_thread, partial(replay_dead_letter, letter_id=first, **BY))
-        assert begun.wait(10)
-        again += record(given)
-        assert replayed.result().letter.status == "replayed"
-    assert again != [first]
-    assert DeadLetter.objects.get(pk=again[0]).status == "open"
+def test_a_handler_that_commits_by_itself_runs_while_no_row_is_locked(bank: Tenant, handlers: list[Any]) -> None:
+    row, free = recorded(bank), list[bool]()
+    handlers.append(lambda one: free.append(meanwhile(partial(is_free, one))))
+    assert replay(row).failure is None
+    assert free == [True]
+
+
+def test_who_was_frozen_while_another_resolved_the_letter_changes_nothing(bank: Tenant, handlers: list[Any]) -> None:
+    row = recorded(bank)
+    handlers.append(
+        lambda one: DeadLetter.objects.filter(pk=one.pk).update(status="discarded", resolved_at=one.failed_at)
+    )
+    with pytest.raises(DeadLetterResolved):
+        replay(row)
+    assert (now(row).status, now(row).replay_count, audited(row)) == ("discarded", 0, [])

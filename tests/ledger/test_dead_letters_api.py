@@ -1,10 +1,14 @@
-"""`/v2/dead-letters`: a client looks at its own, has them handled again, or gives them up."""
+"""`/v2/dead-letters`: an operator looks at all clients' letters, has them handled again, or gives them up."""
 
 from __future__ import annotations
 
 import time
 from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -13,12 +17,17 @@ from django.test.utils import CaptureQueriesContext
 
 from config.runtime.ids import uuid7
 from ledger.api.v2 import dead_letters as api
+from ledger.clients.authentication import forget_keys
+from ledger.clients.models import AuditEntry, Client
 from ledger.clients.scopes import SCOPES
 from ledger.events.models import DeadLetter
+from ledger.services import dead_letter_runs
+from tests.ledger.followed import numbered
 from tests.ledger.letters import TRACE, letter, record, recorded
+from tests.ledger.locks import in_thread
 from tests.ledger.replaying import HANDLED, handlers
 from tests.ledger.test_bad_input import problem
-from tests.ledger.test_dead_letter_replay import audited, fails
+from tests.ledger.test_dead_letter_replay import audited, fails, told
 from tests.people import Tenant
 
 __all__ = ["handlers"]
@@ -27,11 +36,16 @@ URL = "/v2/dead-letters"
 
 
 def shown(bank: Tenant, **query: Any) -> list[str]:
+    """Return the ids of all pages of a list of the tenant's own letters."""
+    return shown_to(bank, client=bank.client.public_id, **query)
+
+
+def shown_to(operator: Tenant, **query: Any) -> list[str]:
     """Return the ids of all pages of a list."""
     found, cursor = list[str](), ""
     while True:
-        asked = "&".join(f"{name}={value}" for name, value in (query | ({"cursor": cursor} if cursor else {})).items())
-        answer = bank.get(f"{URL}?{asked}")
+        asked = urlencode(query | ({"cursor": cursor} if cursor else {}))
+        answer = operator.get(f"{URL}?{asked}")
         assert answer.status_code == 200, answer.content
         found += [one["id"] for one in answer.json()["data"]]
         cursor = answer.json()["next_cursor"]
@@ -44,6 +58,9 @@ def act(bank: Tenant, row: DeadLetter, action: str, body: Any = None, **more: An
 
 
 def many(bank: Tenant, **asked: Any) -> Any:
+    """Replay of the tenant's own letters what a filter means, or ids."""
+    if "filter" in asked:
+        asked["filter"] = {"client": bank.client.name} | asked["filter"]
     return bank.post(f"{URL}/replay", {"rate_per_s": 1000} | asked)
 
 
@@ -54,6 +71,7 @@ def test_a_letter_is_shown_with_its_message(bank: Tenant) -> None:
     assert shape.pop("created_at") <= shape.pop("failed_at")
     assert shape == {
         "id": str(letter_id),
+        "client": {"id": str(bank.client.public_id), "name": bank.client.name},
         "status": "open",
         "consumer": given.consumer,
         "topic": "transactions.inbound",
@@ -98,15 +116,16 @@ def test_a_header_that_no_json_holds_is_no_obstacle(bank: Tenant) -> None:
 def test_a_list_has_every_letter_once_newest_first_and_no_message(bank: Tenant) -> None:
     ids = [str(one) for one in record(*[letter(bank) for _ in range(7)])]
     assert shown(bank, limit=3) == ids[::-1]
-    row = bank.get(URL).json()["data"][0]
+    row = bank.get(f"{URL}?client={bank.client.public_id}").json()["data"][0]
     assert row.keys().isdisjoint({"headers", "body"})
 
 
-def test_a_list_reads_no_bodies(bank: Tenant) -> None:
+def test_a_list_reads_no_bodies_and_the_clients_with_the_letters(bank: Tenant) -> None:
     record(*[letter(bank, body=b"x" * 100) for _ in range(5)])
+    bank.get(URL)
     with CaptureQueriesContext(connection) as captured:
-        assert len(bank.get(URL).json()["data"]) == 5
-    (asked,) = [one["sql"] for one in captured if "events_deadletter" in one["sql"]]
+        assert len(bank.get(f"{URL}?limit=5").json()["data"]) == 5
+    (asked,) = [one["sql"] for one in captured if one["sql"].startswith("SELECT")]
     assert '"body"' not in asked
 
 
@@ -122,10 +141,10 @@ def test_filters_choose(bank: Tenant) -> None:
         ({"consumer": first.consumer}, [first]),
         ({"error_code": "first"}, [first]),
         ({"topic": "one"}, [first]),
-        ({"key": "a%2Bb"}, [first]),
-        ({"key": "a%2Bb", "status": "discarded"}, []),
-        ({"created_at__gte": second.created_at.isoformat().replace("+00:00", "Z")}, [second]),
-        ({"created_at__lt": second.created_at.isoformat().replace("+00:00", "Z")}, [first]),
+        ({"key": "a+b"}, [first]),
+        ({"key": "a+b", "status": "discarded"}, []),
+        ({"created_at__gte": second.created_at.isoformat()}, [second]),
+        ({"created_at__lt": second.created_at.isoformat()}, [first]),
         ({"status": "open", "limit": 1}, [first]),
     ]
     for query, expected in asked:
@@ -134,7 +153,14 @@ def test_filters_choose(bank: Tenant) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["status=lost", "status=", "colour=red", "status=open&status=open", "created_at__gte=yesterday", "created_at=x"],
+    [
+        "status=lost",
+        "status=",
+        "colour=red",
+        "status=open&status=open",
+        "created_at__gte=yesterday",
+        "created_at=x",
+    ],
 )
 def test_other_filters_are_refused(bank: Tenant, query: str) -> None:
     assert problem(bank.get(f"{URL}?{query}")) == (400, "parameters_refused")
@@ -268,7 +294,7 @@ def test_a_filter_takes_the_oldest_and_says_that_there_are_more(
 def test_what_there_is_no_time_for_is_not_reached(
     bank: Tenant, handlers: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr(dead_letter_runs, "ANSWER_WITHIN_S", 0.05)
     record(*[letter(bank) for _ in range(5)])
     handlers.append(lambda _: time.sleep(0.03))
     answer = many(bank, filter={}).json()
@@ -283,6 +309,7 @@ BODIES: dict[str, tuple[Any, str]] = {
     "too many ids": ({"ids": [str(uuid7()) for _ in range(1001)]}, "field_length"),
     "an unknown id": ({"ids": [str(uuid7())]}, "dead_letter_unknown"),
     "no id": ({"ids": ["x"]}, "field_format"),
+    "an unknown client": ({"filter": {"client": "nobody"}}, "client_unknown"),
     "an unknown filter": ({"filter": {"status": "open"}}, "field_unknown"),
     "a rate of nothing": ({"filter": {}, "rate_per_s": 0}, "field_range"),
     "a rate beyond all": ({"filter": {}, "rate_per_s": 1001}, "field_range"),
@@ -304,26 +331,153 @@ def test_a_malformed_key_is_refused(bank: Tenant, handlers: list[Any]) -> None:
     assert (problem(answer), HANDLED.total()) == ((400, "idempotency_key_malformed"), 0)
 
 
-def test_the_place_of_an_unknown_id_is_named(bank: Tenant, other_bank: Tenant) -> None:
-    ids = [str(recorded(bank).pk), str(recorded(other_bank).pk)]
+def test_the_place_of_an_unknown_id_is_named(bank: Tenant) -> None:
+    ids = [str(recorded(bank).pk), str(uuid7())]
     (error,) = bank.post(f"{URL}/replay", {"ids": ids}).json()["errors"]
     assert (error["pointer"], error["code"]) == ("/ids/1", "dead_letter_unknown")
+
+
+def test_the_same_key_replays_nothing_again_and_tells_the_same(bank: Tenant, handlers: list[Any]) -> None:
+    rows = [recorded(bank, key=key) for key in ("a", "b")]
+    handlers.append(lambda one: fails(one) if one.pk == rows[0].pk else None)
+    body, key = {"filter": {"client": bank.client.name}, "reason": "mended"}, str(uuid4())
+    first = bank.post(f"{URL}/replay", body, key=key)
+    late = recorded(bank)
+    again = bank.post(f"{URL}/replay", body, key=key)
+    assert (first.json()["replayed"], first.json()["refused"]) == (1, {"replay_failed": 1})
+    assert (again.status_code, again.json(), again["Idempotent-Replayed"]) == (200, first.json(), "true")
+    assert "Idempotent-Replayed" not in first
+    assert DeadLetter.objects.get(pk=rows[0].pk).replay_count == 1
+    assert DeadLetter.objects.get(pk=late.pk).status == "open"
+    assert problem(bank.post(f"{URL}/replay", body | {"reason": "x"}, key=key)) == (422, "idempotency_key_reused")
+    assert problem(act(bank, late, "replay", key=key)) == (422, "idempotency_key_reused")
+    (run,) = AuditEntry.objects.filter(client=bank.client, action="dead_letters.replayed")
+    assert (run.actor, run.reason, run.detail) == (f"key:{bank.key.split('_')[1]}", "mended", first.json())
+
+
+def test_a_dry_run_and_what_is_refused_leave_the_key_free(bank: Tenant, handlers: list[Any]) -> None:
+    recorded(bank)
+    key, chosen = str(uuid4()), {"filter": {"client": bank.client.name}}
+    assert bank.post(f"{URL}/replay", chosen | {"dry_run": True}, key=key).json()["replayed"] == 0
+    assert problem(bank.post(f"{URL}/replay", {"ids": [str(uuid7())]}, key=key)) == (422, "dead_letter_unknown")
+    assert bank.post(f"{URL}/replay", chosen, key=key).json()["replayed"] == 1
+
+
+def test_equal_requests_at_once_try_each_letter_once_and_are_told_the_same(bank: Tenant, handlers: list[Any]) -> None:
+    rows = [recorded(bank, key="") for _ in range(3)]
+    handlers += [lambda _: time.sleep(0.1), fails]
+    body, key = {"filter": {"client": bank.client.name}}, str(uuid4())
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: in_thread(partial(bank.post, f"{URL}/replay", body, key=key)), range(4)))
+    assert [answer.json() for answer in answers] == [answers[0].json()] * 4
+    assert sorted(answer.get("Idempotent-Replayed", "") for answer in answers) == ["", "true", "true", "true"]
+    assert [DeadLetter.objects.get(pk=row.pk).replay_count for row in rows] == [1, 1, 1]
+
+
+def test_who_waits_too_long_for_an_equal_request_is_told_so(
+    bank: Tenant, handlers: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter_runs, "PATIENCE_S", 0.1)
+    recorded(bank)
+    begun, go_on = Event(), Event()
+
+    def hang(_letter: DeadLetter) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    handlers.append(hang)
+    ask = partial(bank.post, f"{URL}/replay", {"filter": {"client": bank.client.name}}, key=str(uuid4()))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(in_thread, ask)
+        assert begun.wait(10)
+        assert problem(ask()) == (409, "idempotency_key_in_use")
+        go_on.set()
+        assert first.result().json()["replayed"] == 1
+    assert ask().json()["replayed"] == 1
 
 
 # Who may
 
 
-def test_another_client_s_letter_is_as_one_that_is_not_there(
+def test_an_operator_sees_the_letters_of_all_clients_and_of_none(bank: Tenant, other_bank: Tenant) -> None:
+    row, nobody_s, own = recorded(bank), recorded(None), recorded(other_bank)
+    since = row.created_at.isoformat()
+    for query in ({}, {"status": "open"}):
+        rows = shown_to(other_bank, created_at__gte=since, **query)
+        assert [one for one in rows if one in {str(row.pk), str(nobody_s.pk), str(own.pk)}] == [
+            str(one.pk) for one in (own, nobody_s, row)
+        ]
+    for called in (bank.client.name, bank.client.public_id):
+        assert (
+            shown_to(other_bank, client=called) == shown_to(other_bank, client=called, status="open") == [str(row.pk)]
+        )
+    for called in ("nobody", uuid4()):
+        assert shown_to(other_bank, client=called) == []
+    assert other_bank.get(f"{URL}/{row.pk}").json()["client"] == {
+        "id": str(bank.client.public_id),
+        "name": bank.client.name,
+    }
+    assert other_bank.get(f"{URL}/{nobody_s.pk}").json()["client"] is None
+
+
+def test_a_cursor_is_of_its_caller_and_of_its_filters(bank: Tenant, other_bank: Tenant) -> None:
+    record(letter(bank), letter(bank))
+    asked = f"client={bank.client.public_id}&limit=1"
+    cursor = other_bank.get(f"{URL}?{asked}").json()["next_cursor"]
+    assert other_bank.get(f"{URL}?{asked}&cursor={cursor}").status_code == 200
+    assert problem(bank.get(f"{URL}?{asked}&cursor={cursor}")) == (400, "cursor_mismatch")
+    assert problem(other_bank.get(f"{URL}?limit=1&cursor={cursor}")) == (400, "cursor_mismatch")
+
+
+def test_what_an_operator_does_stands_under_the_letter_s_client_with_the_operator_s_key(
     bank: Tenant, other_bank: Tenant, handlers: list[Any]
 ) -> None:
-    row, nobody_s = recorded(bank), recorded(None)
-    for letter_id in (row.pk, nobody_s.pk, uuid7()):
-        assert problem(other_bank.get(f"{URL}/{letter_id}")) == (404, "not_found")
-        assert problem(other_bank.post(f"{URL}/{letter_id}/replay", {})) == (404, "not_found")
-        assert problem(other_bank.post(f"{URL}/{letter_id}/discard", {"reason": "mine"})) == (404, "not_found")
-    assert shown(other_bank) == []
-    assert many(other_bank, filter={}).json()["found"] == []
-    assert HANDLED.total() == 0
+    replayed, discarded, nobody_s = recorded(bank), recorded(bank), recorded(None)
+    for row in (replayed, nobody_s):
+        assert act(other_bank, row, "replay", {"reason": "mended"}).json()["status"] == "replayed"
+    assert act(other_bank, discarded, "discard", {"reason": "lost"}).json()["status"] == "discarded"
+    actor = f"key:{other_bank.key.split('_')[1]}"
+    assert audited(replayed) == [("dead_letter.replayed", actor, "mended", bank.client.pk)]
+    assert audited(discarded) == [("dead_letter.discarded", actor, "lost", bank.client.pk)]
+    assert audited(nobody_s) == [("dead_letter.replayed", actor, "mended", None)]
+    assert told(replayed)[-1] == ("dead_letter.replayed", "replayed")
+
+
+def test_a_key_is_the_caller_s_whosever_the_letter_is(bank: Tenant, other_bank: Tenant, handlers: list[Any]) -> None:
+    row, key = recorded(bank), str(uuid4())
+    assert act(other_bank, row, "replay", key=key).status_code == 200
+    assert act(other_bank, row, "replay", key=key)["Idempotent-Replayed"] == "true"
+    assert problem(act(bank, row, "replay", key=key)) == (409, "dead_letter_resolved")
+
+
+def test_many_are_of_all_clients_unless_one_is_named(bank: Tenant, other_bank: Tenant, handlers: list[Any]) -> None:
+    consumer = f"inbound:{uuid4()}"
+    rows = [recorded(whose, consumer=consumer, key="") for whose in (bank, other_bank, None)]
+    named = other_bank.post(f"{URL}/replay", {"filter": {"consumer": consumer, "client": str(bank.client.public_id)}})
+    assert (named.json()["replayed"], list(HANDLED)) == (1, [rows[0].pk])
+    assert other_bank.post(f"{URL}/replay", {"filter": {"consumer": consumer}}).json()["replayed"] == 2
+    assert list(HANDLED) == [row.pk for row in rows]
+
+
+def test_elsewhere_an_operator_sees_its_own_client_alone(bank: Tenant, other_bank: Tenant) -> None:
+    recorded(bank)
+    numbered()
+    assert [one["type"] for one in bank.get("/v2/events?types=dead_letter.*").json()["data"]] == [
+        "dead_letter.recorded"
+    ]
+    assert other_bank.get("/v2/events?types=dead_letter.*").json()["data"] == []
+
+
+@pytest.mark.parametrize("tier", ["free", "standard", "premium"])
+def test_a_key_of_another_tier_is_let_in_nowhere_whatever_stands_in_it(db: None, tier: str) -> None:
+    bank = Tenant.new()
+    row = recorded(bank)
+    Client.objects.filter(pk=bank.client.pk).update(tier=tier)
+    forget_keys()
+    answers = [bank.get(URL), bank.get(f"{URL}/{row.pk}"), many(bank, filter={}), act(bank, row, "replay")]
+    answers.append(act(bank, row, "discard", {"reason": "x"}))
+    assert [problem(answer) for answer in answers] == [(403, "scope_missing")] * 5
+    assert bank.get("/v2/accounts").status_code == 200
 
 
 def test_each_operation_needs_its_scope(db: None) -> None:

@@ -16,6 +16,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, OperationalError, connection, transaction
 
 from config.localstack.processes import wait_until
@@ -29,7 +32,16 @@ from ledger.events.lanes import Lanes
 from ledger.events.listeners import PARKED_MAX
 from ledger.events.models import DeadLetter, EventPosition
 from ledger.events.publishing import TransportFollower
-from ledger.events.stream import LANES, WINDOW_SIZE, LaneLost, begin, pass_over, read_window
+from ledger.events.stream import (
+    FOLLOWER_LENGTH_MAX,
+    LANES,
+    WINDOW_SIZE,
+    LaneLost,
+    begin,
+    listener_name,
+    pass_over,
+    read_window,
+)
 from ledger.events.transports.base import Message, TransportAway
 from tests.counted import statements
 from tests.ledger.followed import (
@@ -418,3 +430,19 @@ def test_a_dead_letter_is_published_as_the_message_that_it_is_with_what_went_wro
         "x-attempts": "1",
         "x-client": str(bank.client.public_id),
     }
+
+
+def test_a_listener_whose_name_no_cursor_holds_is_refused_at_the_start(db, settings) -> None:
+    longest = "n" * (FOLLOWER_LENGTH_MAX - len("listener:"))
+    settings.LISTENERS = {longest: "nowhere"}
+    assert run_checks(tags=["events"]) == []
+    begin(listener_name(longest))
+
+    settings.LISTENERS = {f"{longest}n": "nowhere"}
+    (found,) = run_checks(tags=["events"])
+    assert (found.id, found.msg) == (
+        "countinghouse.E002",
+        f"The name of a listener has 55 characters at most: '{longest}n' has 56.",
+    )
+    with pytest.raises(SystemCheckError, match=r"countinghouse\.E002"):
+        call_command("relay_events", skip_checks=False)

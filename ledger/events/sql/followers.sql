@@ -1,5 +1,12 @@
+-- The lane of a key: a share of all keys, of which there are 16.
+CREATE FUNCTION events_lane(key uuid) RETURNS smallint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (get_byte(uuid_send(key), 15) & 15)::smallint;
+
+GRANT EXECUTE ON FUNCTION events_lane(uuid) TO app;
+
 -- How far each follower of the events (a listener or a transport) has come in each of its lanes: it is through with all
--- events of the lane up to `position`, but for those that are parked. A lane is a share of the keys.
+-- events of the lane up to `position`, but for those that are parked.
 CREATE TABLE events_cursor (
     follower varchar(64) NOT NULL,
     lane     smallint    NOT NULL CHECK (lane BETWEEN 0 AND 15),

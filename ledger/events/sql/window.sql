@@ -3,7 +3,7 @@ SELECT p.position, o.event_id, o.client_id, c.public_id, p.type, p.key, p.sequen
     EXISTS (SELECT FROM events_parked k WHERE k.follower = %(follower)s AND k.key = p.key)
 FROM events_position p
 JOIN unnest(%(lanes)s::smallint[], %(positions)s::bigint[]) AS cursor (lane, position)
-    ON cursor.lane = get_byte(uuid_send(p.key), 15) & 15 AND p.position > cursor.position
+    ON cursor.lane = events_lane(p.key) AND p.position > cursor.position
 JOIN events_outboxevent o ON o.occurred_at = p.occurred_at AND o.id = p.outbox_id
 LEFT JOIN clients_client c ON c.id = o.client_id
 WHERE p.position > %(low)s AND p.position <= %(high)s

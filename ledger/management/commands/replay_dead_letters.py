@@ -15,12 +15,8 @@ from ledger.events.models import TEXT_LENGTH_MAX
 from ledger.events.shapes import TallyShape
 from ledger.management.reporting import ReportCommand, client_named, moment, progress_bar
 from ledger.queries.dead_letters import Selection, tally
-from ledger.services.dead_letters import (
-    RATE_PER_S,
-    STAFF_REPLAYS_MAX,
-    discard_dead_letters,
-    replay_dead_letters,
-)
+from ledger.services.dead_letter_runs import RATE_PER_S, discard_dead_letters, replay_dead_letters
+from ledger.services.dead_letters import STAFF_REPLAYS_MAX
 
 _ACTOR = "command:replay_dead_letters"
 _CHOICES = ("id", "client", "consumer", "code", "since")
