@@ -42,10 +42,10 @@ def run(options: Options) -> Iterator[Table]:
 
 
 def _relays(seconds: float) -> Table:
-    """Have three relays and a Kafka killed at random, as a test does for less long.
+    """Have three relays, a Kafka and a RabbitMQ killed at random, as a test does for less long.
 
     Raises:
-        RuntimeError: an event was lost, or told out of its order, or Kafka cannot be had; the message ends with why.
+        RuntimeError: an event was lost, or told out of its order, or a broker cannot be had; the message ends with why.
     """
     timeout = ["--timeout", str(10 * seconds + 300)]
     done = subprocess.run(
@@ -58,7 +58,7 @@ def _relays(seconds: float) -> Table:
     )
     if done.returncode:
         raise RuntimeError(f"{RELAYS_TEST} failed:\n{done.stdout[-3000:]}")
-    title = f"storm: six writers, three relays and a Kafka that are killed at random for {seconds:g} s"
+    title = f"storm: six writers, three relays, a Kafka and a RabbitMQ that are killed at random for {seconds:g} s"
     return Table(title, [{"what": "events lost, told out of order, or heard twice", "count": 0}])
 
 

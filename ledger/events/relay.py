@@ -21,7 +21,8 @@ from ledger.events.listeners import ListenerFollower
 from ledger.events.models import DeadLetter
 from ledger.events.numbering import SIZE, number_events
 from ledger.events.publishing import TransportFollower
-from ledger.events.stream import load_event
+from ledger.events.replay import commits_itself
+from ledger.events.stream import Event, listener_name, load_event
 from ledger.events.transports.registry import open_transport
 from ledger.events.wake import hear
 
@@ -41,7 +42,9 @@ def followers() -> list[Follower]:
 
     Nothing is connected to yet.
     """
-    listeners = [ListenerFollower(f"listener:{name}", import_string(path)) for name, path in settings.LISTENERS.items()]
+    listeners = [
+        ListenerFollower(listener_name(name), import_string(path)) for name, path in settings.LISTENERS.items()
+    ]
     transports = [open_transport(url) for url in settings.EVENTS_URLS]
     return [*listeners, *(TransportFollower(f"transport:{one.name}", one) for one in transports)]
 
@@ -80,20 +83,38 @@ def number(happened: threading.Event, wakes: Sequence[threading.Event], stop: th
         pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
 
-def retell(letter: DeadLetter) -> None:
-    """Hand an event that became a dead letter to its follower again, whatever has come after it.
+def tell_again(letter: DeadLetter) -> None:
+    """Hand an event that became a dead letter to its listener again, whatever has come after it.
 
     Call inside a database transaction.
 
     Raises:
-        EventGone: the event, or the follower, is not there any more.
+        EventGone: the event, or the listener, is not there any more.
     """
-    who, event = followers(), load_event(int(letter.offset))
-    follower = next((one for one in who if one.name == letter.consumer), None)
+    follower, event = _of(letter)
+    follower.take_again(event)
+
+
+@commits_itself
+def publish_again(letter: DeadLetter) -> None:
+    """Publish an event that became a dead letter, behind all that its broker has got since.
+
+    Raises:
+        EventGone: the event, or the transport, is not there any more.
+        TransportAway, MessageRefused: as it was.
+    """
+    follower, event = _of(letter)
+    assert isinstance(follower, TransportFollower)
+    try:
+        follower.take_again(event)
+    finally:
+        follower.transport.close()
+
+
+def _of(letter: DeadLetter) -> tuple[Follower, Event]:
+    """Return who could not take an event, and the event."""
+    follower = next((one for one in followers() if one.name == letter.consumer), None)
+    event = load_event(int(letter.offset))
     if follower is None or event is None:
         raise EventGone
-    try:
-        follower.retell(event)
-    finally:
-        if isinstance(follower, TransportFollower):
-            follower.transport.close()
+    return follower, event

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ledger.events.transports.base import Message, Source, Transport, TransportAway
+from ledger.events.transports.kafka import source as kafka_source
 from ledger.events.transports.kafka.cluster import Cluster
 from ledger.events.transports.kafka.transport import KafkaTransport
 from ledger.events.transports.rabbitmq import link
@@ -29,15 +30,13 @@ from ledger.events.transports.redis_streams.server import Server as RedisServer
 from ledger.events.transports.redis_streams.transport import RedisTransport
 from ledger.events.transports.registry import open_source, open_transport
 from tests.brokers.kafka import Kafka
-from tests.brokers.rabbitmq import RabbitMQ
+from tests.brokers.rabbitmq import QUEUE_SETTLES_S, RabbitMQ
 from tests.brokers.traffic import batch, by_key, firsts, number, take, take_rest
 from tests.valkey import Server as Valkey
 from tests.valkey import connected
 
 DEADLINE_S = 1.5
 TOO_LARGE_BYTES = 1_200_000
-# A node that is killed forgets the quorum queues that it made in its last seconds, and is deaf to them afterwards.
-QUORUM_QUEUE_SETTLES_S = 8
 
 
 def transport_at(url: str, deadline_s: float) -> Transport:
@@ -144,7 +143,7 @@ def test_an_outage_is_known_by_the_deadline_and_afterwards_everything_arrives_in
     patiently(lambda: transport.publish(ground.batch(range(100))))
     source.done(take(source, 100))
     if outage == "kill" and isinstance(ground.server, RabbitMQ):
-        time.sleep(QUORUM_QUEUE_SETTLES_S)
+        time.sleep(QUEUE_SETTLES_S)
     second, third = ground.batch(range(100, 200)), ground.batch(range(200, 300))
     getattr(ground.server, outage)()
 
@@ -178,8 +177,22 @@ def test_what_a_killed_consumer_had_not_done_comes_again_and_the_rest_does_not(
 
     heir = open_source(ground.server.url, topics=[ground.topic], group="killed")
     with closing(heir):
-        assert sorted(number(message) for message in take(heir, 25)) == list(range(15, 40))
+        again = take(heir, 25)
+        assert sorted(number(message) for message in again) == list(range(15, 40))
+        assert all(message.is_again for message in again)
         assert take_rest(heir, quiet_s=0.5) == []
+
+
+def test_what_comes_for_the_first_time_does_not_say_that_it_comes_again(ground: Ground, monkeypatch) -> None:
+    # Kafka does not know it of the first of a partition.
+    monkeypatch.setattr(kafka_source, "AGAIN_MAX", 10)
+    source = ground.source()
+    ground.transport().publish(ground.batch(range(30), keys=1))
+
+    said = {number(message): message.is_again for message in take(source, 30)}
+
+    known = 10 if isinstance(ground.server, Kafka) else 0
+    assert said == {n: n < known for n in range(30)}
 
 
 CONSUMER = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from config.localstack.locks import FileLock
 from config.localstack.ports import HOST, free_port
 from config.localstack.stack import ROOT
+from tests.brokers.certificates import Certificate
 from tests.brokers.server import BrokerMissing, Server
 
 JARS = Path(__file__).with_name("kafka.xml")
@@ -23,10 +25,15 @@ CONFIGURATION = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers={host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+listeners=PLAINTEXT://{host}:{port},SASL_SSL://{host}:{secured},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port},SASL_SSL://{host}:{secured},CONTROLLER://{host}:{controller}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=\
+ org.apache.kafka.common.security.plain.PlainLoginModule required user_events="{password}";
+listener.name.sasl_ssl.ssl.keystore.type=PEM
+listener.name.sasl_ssl.ssl.keystore.location={keystore}
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -44,21 +51,28 @@ JAVA = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.
 
 
 class Kafka(Server):
-    """One node, which makes no topic unasked."""
+    """One node, which makes no topic unasked; at `secured_port` it speaks TLS with `events`, who has a `password`."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
+        self.secured_port, self.password = free_port(0), secrets.token_hex(16)
         self.bootstrap = f"{HOST}:{self.port}"
         self.url = f"kafka://{self.bootstrap}"
         self._java, self._jars = find_kafka()
         self._properties = directory / "server.properties"
         self._data = directory / "data"
+        self.certificate = Certificate.made(directory)
+        keystore = directory / "keystore.pem"
+        keystore.write_text(self.certificate.key.read_text() + self.certificate.server.read_text())
         self._properties.write_text(
             CONFIGURATION.format(
                 host=HOST,
                 port=self.port,
+                secured=self.secured_port,
                 controller=free_port(0),
                 data=self._data,
+                keystore=keystore,
+                password=self.password,
             )
         )
 

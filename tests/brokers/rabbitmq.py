@@ -9,14 +9,21 @@ from pathlib import Path
 import pika
 
 from config.localstack.ports import HOST, free_port
+from tests.brokers.certificates import Certificate
 from tests.brokers.server import BrokerMissing, Server
 
 # The program on the PATH would change to another user.
 PROGRAMS = "rabbitmq_server-*/sbin/rabbitmq-server"
 MESSAGE_BYTES_MAX = 1_048_576
-CONFIGURATION = f"""\
-listeners.tcp.1 = {HOST}:%d
-max_message_size = {MESSAGE_BYTES_MAX}
+# A node that is killed forgets the quorum queues that it made in its last seconds, and is deaf to them afterwards.
+QUEUE_SETTLES_S = 8
+CONFIGURATION = """\
+listeners.tcp.1 = {host}:{port}
+listeners.ssl.1 = {host}:{secured}
+ssl_options.cacertfile = {authority}
+ssl_options.certfile = {server}
+ssl_options.keyfile = {key}
+max_message_size = {size}
 disk_free_limit.absolute = 50MB
 log.console = true
 log.console.level = warning
@@ -27,7 +34,7 @@ ERLANG = "-noinput +S 1:1 +sbwt none +sbwtdcpu none -kernel inet_dist_use_interf
 
 
 class RabbitMQ(Server):
-    """A node without plugins."""
+    """A node without plugins; at `secured_port` it speaks TLS."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -49,7 +56,16 @@ class RabbitMQ(Server):
             "ERL_EPMD_ADDRESS": HOST,
             "ERL_EPMD_PORT": str(free_port(0)),
         }
-        (directory / "rabbitmq.conf").write_text(CONFIGURATION % self.port)
+        self.secured_port, self.certificate = free_port(0), Certificate.made(directory)
+        (directory / "rabbitmq.conf").write_text(
+            CONFIGURATION.format(
+                host=HOST,
+                port=self.port,
+                secured=self.secured_port,
+                size=MESSAGE_BYTES_MAX,
+                **{name: str(path) for name, path in self.certificate._asdict().items()},
+            )
+        )
         (directory / "plugins").write_text("[].\n")
 
     def start(self) -> None:
