@@ -37,22 +37,26 @@ INSTALLED_APPS = [
     "ledger",
 ]
 
-MIDDLEWARE = [
-    "config.api.middleware.RequestRecord",
-    "config.api.length.KnownLength",
-    "config.api.metrics.MetricsBefore",
-    "config.api.probes.Probes",
-    "config.api.tls.ApiOverTls",
+# What only pages need: requests to an API pass it by (config.api.handler).
+PAGE_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.api.logins.PagePolicy",
-    "config.api.logins.Sessions",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "config.api.logins.Users",
-    "config.api.logins.Messages",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "config.api.metrics.MetricsAfter",
+]
+MIDDLEWARE = [
+    "config.api.middleware.RequestRecord",
+    "config.api.length.KnownLength",
+    "config.api.metrics.Measured",
+    "config.api.probes.Probes",
+    "config.api.tls.ApiOverTls",
+    "config.api.headers.SafeHeaders",
+    *PAGE_MIDDLEWARE,
 ]
 
 ROOT_URLCONF = "config.urls"

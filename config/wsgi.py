@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.core.wsgi import get_wsgi_application
+import django
 from django.urls import get_resolver
 
+from config.api.handler import Handler
 from config.runtime.garbage import settle
 from config.runtime.logging import set_role
 from config.runtime.stopping import stopping
@@ -16,7 +17,8 @@ from config.runtime.stopping import stopping
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Before Django loads its apps: the metrics that this import declares choose their storage for all that follow.
 set_role("web")
-_django = get_wsgi_application()
+django.setup(set_prefix=False)
+_django = Handler()
 get_resolver().url_patterns  # noqa: B018  (loads every view now, and not with the first request)
 settle()
 

@@ -1,40 +1,17 @@
-"""What a login needs of every request, for the pages that have one: an API request carries its key and passes by."""
+"""Staff's pages: the login, with a limit to guessing, and the policy that their browsers keep to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from django.contrib import admin
-from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.messages.middleware import MessageMiddleware
-from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils.deprecation import MiddlewareMixin
 from django_ratelimit.core import is_ratelimited
 
 PAGES = "/admin/"
 ATTEMPTS = "10/m"
-
-
-class _PagesOnly(MiddlewareMixin):
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info.startswith(PAGES):
-            return super().__call__(request)  # type: ignore[return-value]  # we have no asynchronous handlers
-        return self.get_response(request)  # type: ignore[return-value]  # likewise
-
-
-class Sessions(_PagesOnly, SessionMiddleware):
-    """Django's sessions."""
-
-
-class Users(_PagesOnly, AuthenticationMiddleware):
-    """`request.user` of a session."""
-
-
-class Messages(_PagesOnly, MessageMiddleware):
-    """Notes to staff on the next page."""
 
 
 class PagePolicy:

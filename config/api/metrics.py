@@ -1,11 +1,13 @@
 """django-prometheus' metrics, trimmed to what we ask: latency, answers by status, requests in progress.
 
-MetricsBefore stands outside of the other middleware, so that their answers count too; MetricsAfter times the view.
-Middleware of our own, because django-prometheus' calls six hooks for every request to find that there is no more to do.
+Middleware of our own, because django-prometheus' two call six hooks for every request to find that there is no more to
+do. It stands outside of the other middleware, so that their answers count and their time does too.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
 
@@ -18,6 +20,7 @@ from config.api.middleware import route_of
 from config.runtime.metrics import SECONDS
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SHOWN_EVERY_S = 0.5
 
 
 class HttpMetrics(Metrics):
@@ -28,7 +31,7 @@ class HttpMetrics(Metrics):
         self.requests_latency_by_view_method = self.register_metric(
             Histogram,
             "django_http_requests_latency_seconds_by_view_method",
-            "Seconds of a view and the middleware inside of ours.",
+            "Seconds from the request to the answer's first byte.",
             ["view", "method"],
             buckets=SECONDS,
         )
@@ -43,40 +46,47 @@ class HttpMetrics(Metrics):
         )
 
 
-class MetricsBefore:
-    """Counts answers and what is in progress."""
+class _Progress:
+    """How many requests this process is answering: shown twice a second, and when none is left."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self.begin_process()
+        os.register_at_fork(after_in_child=self.begin_process)
+
+    def begin_process(self) -> None:
+        self._lock = threading.Lock()
+        self._count = self._shown = 0
+        self._shown_at = 0.0
+
+    def move(self, by: int, at: float) -> None:
+        with self._lock:
+            self._count += by
+            if at - self._shown_at >= SHOWN_EVERY_S or (not self._count and self._shown):
+                self._shown, self._shown_at = self._count, at
+                self._gauge.set(self._count)
+
+
+class Measured:
+    """Middleware: counts and times requests."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
         metrics: HttpMetrics = HttpMetrics.get_instance()
+        self.progress = _Progress(metrics.requests_in_progress)
         self.responses = metrics.responses_by_status_view_method
-        self.in_progress = metrics.requests_in_progress
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        self.in_progress.inc()
-        try:
-            response = self.get_response(request)
-        finally:
-            self.in_progress.dec()
-        self.responses.labels(response.status_code, *_view_and_method(request)).inc()
-        return response
-
-
-class MetricsAfter:
-    """Times views."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-        metrics: HttpMetrics = HttpMetrics.get_instance()
         self.latency = metrics.requests_latency_by_view_method
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         begun = time.perf_counter()
-        response = self.get_response(request)
-        self.latency.labels(*_view_and_method(request)).observe(time.perf_counter() - begun)
+        self.progress.move(1, begun)
+        try:
+            response = self.get_response(request)
+        finally:
+            ended = time.perf_counter()
+            self.progress.move(-1, ended)
+        # By their names, an unknown path has no view, an unknown method is "other": the labels are of bounded number.
+        view, method = route_of(request) or "none", request.method if request.method in METHODS else "other"
+        self.responses.labels(response.status_code, view, method).inc()
+        self.latency.labels(view, method).observe(ended - begun)
         return response
-
-
-def _view_and_method(request: HttpRequest) -> tuple[str, str]:
-    """Return labels of bounded number: an unknown path has no view, an unknown method is "other"."""
-    return route_of(request) or "none", request.method if request.method in METHODS else "other"

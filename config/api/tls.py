@@ -9,10 +9,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from config.api.handler import APIS
 from config.api.problems import problem
 from config.api.refusals import Forbidden
-
-_APIS = ("/v2/", "/api/")
 
 
 class TlsRequired(Forbidden):
@@ -28,7 +27,7 @@ class ApiOverTls:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if settings.SECURE_SSL_REDIRECT and request.path.startswith(_APIS) and not _may_be_plain(request):
+        if settings.SECURE_SSL_REDIRECT and request.path.startswith(APIS) and not _may_be_plain(request):
             return problem(TlsRequired(), request)
         return self.get_response(request)
 

@@ -11,7 +11,9 @@ import os
 import select
 import sys
 import threading
+from collections import deque
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -25,7 +27,10 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
 class Output:
-    """Writes whole lines to a descriptor, one thread after the other. `level` is the lowest that is shown."""
+    """Writes whole lines to a descriptor. `level` is the lowest that is shown.
+
+    One thread writes and one waits for its turn; whoever comes meanwhile leaves its lines to the one that waits.
+    """
 
     def __init__(self) -> None:
         self.role = "command"
@@ -35,7 +40,8 @@ class Output:
 
     def _renew(self) -> None:
         # Re-entrant: a signal's handler may write a line while its thread is writing one.
-        self._lock = threading.RLock()
+        self._writing, self._next = threading.RLock(), threading.Lock()
+        self._left: deque[bytes] = deque()
         self._patience_s = PATIENCE_S
         self._torn = False
 
@@ -48,19 +54,34 @@ class Output:
 
         From then on no line waits, until one is taken. A line that broke off is ended before the next.
         """
+        self._left.append(lines)
+        if not self._next.acquire(blocking=False):
+            return  # whoever has it has not yet begun to take
+        with self._writing:
+            self._next.release()
+            if taken := self._taken():
+                self._write_whole(taken)
+
+    def _taken(self) -> bytes:
+        taken = []
+        with suppress(IndexError):  # asked for its length first, the handler of a signal could come in between
+            while True:
+                taken.append(self._left.popleft())
+        return b"".join(taken)
+
+    def _write_whole(self, lines: bytes) -> None:
         descriptor = 2 if self.role == "command" else 1
-        with self._lock:
-            rest = memoryview(b"\n" + lines if self._torn else lines)
-            try:
-                while rest:
-                    _await_room(descriptor, self._patience_s)
-                    written = os.write(descriptor, _piece(rest))
-                    self._torn = bytes(rest[written - 1 : written]) != b"\n"
-                    self._patience_s = PATIENCE_S
-                    rest = rest[written:]
-            except OSError:
-                self._patience_s = 0
-                metrics.LOG_LINES_DROPPED.inc(min(lines.count(b"\n"), bytes(rest).count(b"\n")))
+        rest = memoryview(b"\n" + lines if self._torn else lines)
+        try:
+            while rest:
+                _await_room(descriptor, self._patience_s)
+                written = os.write(descriptor, _piece(rest))
+                self._torn = bytes(rest[written - 1 : written]) != b"\n"
+                self._patience_s = PATIENCE_S
+                rest = rest[written:]
+        except OSError:
+            self._patience_s = 0
+            metrics.LOG_LINES_DROPPED.inc(min(lines.count(b"\n"), bytes(rest).count(b"\n")))
 
     debug = info = warning = error = critical = write  # the names that structlog calls
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -73,28 +72,30 @@ def request_id() -> str:
     return unit.request_id if unit is not None else ""
 
 
-@contextmanager
-def unit_of_work(event: str, *, request_id: str = "", trace_id: str = "", **fields: Any) -> Iterator[Unit]:
+class unit_of_work:  # noqa: N801  (it reads as a function; a generator would cost every request twice as much)
     """Run one request, message, job or command, and write its one line at the end, also when it raises."""
-    unit = Unit(event, request_id or uuid7().hex, trace_id, fields)
-    database.watch()
-    with units.entered(unit):
-        try:
-            yield unit
-        except BaseException as error:
+
+    __slots__ = ("_entered", "_unit")
+
+    def __init__(self, event: str, *, request_id: str = "", trace_id: str = "", **fields: Any) -> None:
+        self._unit = Unit(event, request_id or uuid7().hex, trace_id, fields)
+        self._entered = units.entered(self._unit)
+
+    def __enter__(self) -> Unit:
+        database.watch()
+        self._entered.__enter__()
+        return self._unit
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        unit = self._unit
+        if error is not None:
             unit.fail(error)
-            raise
-        finally:
-            if lines.OUTPUT.shows(unit.level):
-                lines.emit(unit.level, unit.event, unit.fields | _measured(unit))
-
-
-def _measured(unit: Unit) -> dict[str, Any]:
-    return {
-        "duration_ms": round((time.perf_counter() - unit.begun) * 1000, 3),
-        "db_queries": unit.db_queries,
-        "db_ms": round(unit.db_s * 1000, 3),
-    }
+        if lines.OUTPUT.shows(unit.level):
+            unit.fields["duration_ms"] = round((time.perf_counter() - unit.begun) * 1000, 3)
+            unit.fields["db_queries"] = unit.db_queries
+            unit.fields["db_ms"] = round(unit.db_s * 1000, 3)
+            lines.emit(unit.level, unit.event, unit.fields)
+        self._entered.__exit__()
 
 
 class _StandardHandler(logging.Handler):

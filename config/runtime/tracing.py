@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -71,19 +71,19 @@ def outgoing_headers() -> dict[str, str]:
     return {"traceparent": traceparent} if traceparent else {}
 
 
-@contextmanager
-def span(name: str, *, kind: str, carrier: Mapping[str, str] | None = None) -> Iterator[Span]:
+def span(name: str, *, kind: str, carrier: Mapping[str, str] | None = None) -> AbstractContextManager[Span]:
     """Work inside a new trace that is linked to the carrier's; `kind` is server, consumer or internal."""
     caller = well_formed_traceparent((carrier or {}).get("traceparent", ""))
     tracer = _tracer()
-    if tracer is None:
-        with _at(caller):
-            yield _NOTHING
-        return
+    return _At(caller) if tracer is None else _recorded(tracer, name, kind, caller)
+
+
+@contextmanager
+def _recorded(tracer: trace.Tracer, name: str, kind: str, caller: str) -> Iterator[Span]:
     started = _start(tracer, name, kind, caller)
     context = started.get_span_context()
     recorded = _RecordedSpan(started)
-    with _at(f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"):
+    with _At(f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"):
         try:
             yield recorded
         except BaseException as error:
@@ -93,13 +93,20 @@ def span(name: str, *, kind: str, carrier: Mapping[str, str] | None = None) -> I
             started.end()
 
 
-@contextmanager
-def _at(traceparent: str) -> Iterator[None]:
-    token = _current.set(traceparent)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class _At:
+    """Be in a trace."""
+
+    __slots__ = ("_token", "_traceparent")
+
+    def __init__(self, traceparent: str) -> None:
+        self._traceparent = traceparent
+
+    def __enter__(self) -> Span:
+        self._token = _current.set(self._traceparent)
+        return _NOTHING
+
+    def __exit__(self, *_failure: object) -> None:
+        _current.reset(self._token)
 
 
 def well_formed_traceparent(traceparent: str) -> str:

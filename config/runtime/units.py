@@ -6,8 +6,6 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,16 +74,21 @@ def current() -> Unit | None:
     return _current.get()
 
 
-@contextmanager
-def entered(unit: Unit) -> Iterator[None]:
-    """Make `unit` the current one."""
-    token = _current.set(unit)
-    _count.move(opened=1)
-    try:
-        yield
-    finally:
+class entered:  # noqa: N801  (it reads as a function; a generator would cost every request twice as much)
+    """Make `unit` the current one: `with entered(unit): …`."""
+
+    __slots__ = ("_token", "_unit")
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._unit)
+        _count.move(opened=1)
+
+    def __exit__(self, *_failure: object) -> None:
         _count.move(opened=-1)
-        _current.reset(token)
+        _current.reset(self._token)
 
 
 def begin_waiting() -> None:

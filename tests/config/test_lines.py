@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,3 +113,25 @@ def test_a_reader_that_is_gone_fails_nothing(output: Output):
 
         pipe.reader = os.open(os.devnull, os.O_RDONLY)
         assert dropped() == before + 2
+
+
+def test_who_comes_while_another_writes_leaves_its_lines_and_all_of_them_are_written(output: Output):
+    with piped() as pipe:
+        output._writing.acquire()
+        waiting = threading.Thread(target=output.write, args=(line(0, 10),))
+        waiting.start()
+        while not output._next.locked():
+            time.sleep(0.001)
+
+        begun = time.monotonic()
+        threads = [threading.Thread(target=output.write, args=(line(number, 10),)) for number in range(1, 9)]
+        for thread in threads:
+            thread.start()
+            thread.join(5)
+        assert time.monotonic() - begun < 1
+        assert pipe.read() == b""
+
+        output._writing.release()
+        waiting.join(5)
+
+        assert [json.loads(row)["n"] for row in pipe.read().splitlines()] == list(range(9))

@@ -162,7 +162,7 @@ urlpatterns = [path("hello/<str:name>", hello, name="hello")]
 @pytest.fixture
 def browser(settings) -> Client:
     settings.ROOT_URLCONF = __name__
-    settings.MIDDLEWARE = ["config.api.metrics.MetricsBefore", "config.api.metrics.MetricsAfter"]
+    settings.MIDDLEWARE = ["config.api.metrics.Measured"]
     return Client(raise_request_exception=False)
 
 
