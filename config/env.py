@@ -151,7 +151,13 @@ def _variable(parse: Callable[[str], Any], *, default: Any = _REQUIRED, doc: str
 class Environment:
     """The process's configuration. Field names are the variables' names in lower case."""
 
-    secret_key: str = _variable(_text, doc="signs cursors and sessions; 50 random characters")
+    secret_key: str = _variable(_text, doc="signs cursors, sessions and users' tokens; 50 random characters")
+    secret_key_fallbacks: tuple[str, ...] = _variable(
+        _words, default="", doc="secret keys of before, whose signatures are still taken; none of them holds a comma"
+    )
+    token_issuer: str = _variable(
+        _text, default="countinghouse", doc="names this installation in users' tokens; another's are refused"
+    )
     debug: bool = _variable(_boolean, default="0", doc="Django's debug pages; never in production")
     allowed_hosts: tuple[str, ...] = _variable(
         _words, default="127.0.0.1,localhost", doc="Host headers that are served"
@@ -159,6 +165,9 @@ class Environment:
     csrf_trusted_origins: tuple[str, ...] = _variable(_words, default="", doc="origins of the admin behind a proxy")
     behind_tls: bool = _variable(
         _boolean, default="1", doc="cookies only over TLS, HSTS, X-Forwarded-Proto is believed"
+    )
+    trusted_proxies: int = _variable(
+        _whole(0, 10), default="0", doc="proxies of ours before a web process; each appends to X-Forwarded-For"
     )
     release: str = _variable(_text, default="dev", doc="shown in logs, metrics and /v2/health")
 
@@ -224,6 +233,22 @@ class Environment:
     )
     status_update_interval: int = _variable(
         _whole(0, 1), default="1", doc="any other status is shown again without asking the database, seconds at most"
+    )
+
+    quota_free_per_minute: int = _variable(
+        _whole(1, 1_000_000), default="60", doc="requests of a client of tier free, in the long run"
+    )
+    quota_free_burst: int = _variable(
+        _whole(10, 100_000), default="20", doc="the same, at once; of every tier at least what its largest batch costs"
+    )
+    quota_standard_per_minute: int = _variable(_whole(1, 1_000_000), default="600", doc="likewise, tier standard")
+    quota_standard_burst: int = _variable(_whole(50, 100_000), default="100", doc="at once, tier standard")
+    quota_premium_per_minute: int = _variable(_whole(1, 1_000_000), default="6000", doc="likewise, tier premium")
+    quota_premium_burst: int = _variable(_whole(500, 100_000), default="1000", doc="at once, tier premium")
+    quota_internal_per_minute: int = _variable(_whole(1, 1_000_000), default="600000", doc="likewise, tier internal")
+    quota_internal_burst: int = _variable(_whole(500, 100_000), default="60000", doc="at once, tier internal")
+    strangers_per_minute: int = _variable(
+        _whole(1, 1_000_000), default="600", doc="requests without a key from one address (of IPv6, from one /64)"
     )
 
     drain_file: str = _variable(

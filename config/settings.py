@@ -12,6 +12,8 @@ ENV = read_environment()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 SECRET_KEY = ENV.secret_key
+SECRET_KEY_FALLBACKS = list(ENV.secret_key_fallbacks)
+TOKEN_ISSUER = ENV.token_issuer
 DEBUG = ENV.debug
 ALLOWED_HOSTS = list(ENV.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = list(ENV.csrf_trusted_origins)
@@ -56,6 +58,10 @@ MIDDLEWARE = [
     "config.api.probes.Probes",
     "config.api.tls.ApiOverTls",
     "config.api.headers.SafeHeaders",
+    "config.api.strangers.Strangers",
+    "ledger.clients.throttles.QuotaHeaders",
+    "config.api.compression.Compression",
+    "config.api.conditional.Conditional",
     *PAGE_MIDDLEWARE,
 ]
 
@@ -116,6 +122,12 @@ NUM_PROCESSOR_WORKERS = ENV.num_processor_workers
 POSTING_LANES = ENV.posting_lanes
 STATUS_CACHE_TTL = ENV.status_cache_ttl
 STATUS_UPDATE_INTERVAL = ENV.status_update_interval
+TIER_QUOTAS = {
+    "free": (ENV.quota_free_per_minute, ENV.quota_free_burst),
+    "standard": (ENV.quota_standard_per_minute, ENV.quota_standard_burst),
+    "premium": (ENV.quota_premium_per_minute, ENV.quota_premium_burst),
+    "internal": (ENV.quota_internal_per_minute, ENV.quota_internal_burst),
+}
 
 CACHES = {
     "default": {
@@ -156,11 +168,15 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.behind_tls 
 SECURE_HSTS_SECONDS = 31_536_000 if ENV.behind_tls else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.behind_tls
 X_FRAME_OPTIONS = "DENY"
+TRUSTED_PROXIES = ENV.trusted_proxies
+RATELIMIT_IP_META_KEY = "config.api.addresses.client_address"
 RATELIMIT_FAIL_OPEN = True  # staff can log in while Redis is away
+STRANGERS_PER_MINUTE = ENV.strangers_per_minute
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["ledger.clients.authentication.ApiKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["ledger.clients.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["config.api.permissions.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["ledger.clients.throttles.QuotaThrottle"],
     "DEFAULT_PARSER_CLASSES": ["config.api.json.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["config.api.json.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.negotiation.Negotiation",

@@ -13,10 +13,20 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
+from django.test import client as test_client
 from psycopg import sql
 
+from config.api.handler import ShortCut
+from ledger.clients import uses
 from tests.apart import DATABASE
 from tests.people import Tenant
+
+
+class _Handler(ShortCut, test_client.ClientHandler):
+    """What Django's test client calls: its requests go the way of all requests."""
+
+
+test_client.ClientHandler = _Handler  # type: ignore[misc]  # for every client that is made
 
 
 def owner_connection(database: str = "postgres") -> psycopg.Connection:
@@ -54,6 +64,12 @@ def db(django_db_setup, django_db_blocker) -> Iterator[None]:
     with django_db_blocker.unblock():
         yield
         connections.close_all()
+
+
+@pytest.fixture(autouse=True)
+def _uses_are_kept_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread writes to the database at a time of its own, when a test may not."""
+    monkeypatch.setattr(uses, "_wake", lambda: None)
 
 
 @pytest.fixture

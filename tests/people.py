@@ -85,6 +85,12 @@ class Tenant:
         """Return a test client that sends this tenant's key through the whole of Django."""
         return HttpClient(SERVER_NAME="localhost", headers={"Authorization": f"Bearer {self.key}"} | headers)
 
+    def as_user(self, user_id: str, **more: Any) -> Tenant:
+        """Return the same with an end user's token in place of the key."""
+        answer = self.post("/v2/tokens", {"user_id": user_id} | more)
+        assert answer.status_code == 201, answer.content
+        return Tenant(self.client, answer.json()["token"])
+
     def post(self, url: str, body: Any, *, key: str | None = None, **headers: str) -> Any:
         """POST JSON (or raw bytes) with an idempotency key."""
         sent = {"Idempotency-Key": key or str(uuid4()), "Prefer": "wait=5"} | headers

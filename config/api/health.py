@@ -73,6 +73,7 @@ class HealthView(APIView):
 
     permission_classes = [ScopeOrNetwork]
     required_scopes = {"GET": "health:read"}
+    quota_costs = {"GET": 0}
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, _request: Request) -> Response:
@@ -108,6 +109,7 @@ class MetricsView(APIView):
 
     permission_classes = [ScopeOrNetwork]
     required_scopes = {"GET": "metrics:read"}
+    quota_costs = {"GET": 0}
     content_negotiation_class = AnyType
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})

@@ -31,6 +31,7 @@ class Negotiation(DefaultContentNegotiation):
         ranges = [MediaType(token) for token in self.get_accept_list(request)]
         best = max(given, key=lambda renderer: _quality(renderer.media_type, ranges))
         if not _quality(best.media_type, ranges):
+            _ = request.auth  # negotiation comes first, and who asks must be known to whoever counts requests
             raise NotAcceptable(available_renderers=given)
         return best, best.media_type
 

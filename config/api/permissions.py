@@ -10,11 +10,15 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from config.api.principal import Principal
+from config.api.principal import NotForUsers, Principal
 from config.api.refusals import Forbidden, Unauthenticated
 
 if TYPE_CHECKING:  # DRF imports this module while it defines its views
     from rest_framework.views import APIView
+
+
+# What whoever has a key or a token may do, whatever its scopes.
+AUTHENTICATED = "authenticated"
 
 
 class ScopeMissing(Forbidden):
@@ -32,7 +36,8 @@ class ScopeUndeclared(Forbidden):
 class HasScope(BasePermission):
     """Let in whoever's `request.auth` holds the scope that the view's `required_scopes` names for the operation.
 
-    `required_scopes` maps a viewset's action, or else an HTTP method in capitals, to one scope.
+    `required_scopes` maps a viewset's action, or else an HTTP method in capitals, to one scope. An end user's token is
+    let into the operations alone that the view's `open_to_users` names: these read what the user may see, and no more.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -40,26 +45,39 @@ class HasScope(BasePermission):
 
         Raises:
             Unauthenticated: nobody is asking.
+            NotForUsers: a user's token asks, and the operation is not open to users.
             ScopeUndeclared: the view names no scope for the operation.
             ScopeMissing: the caller lacks it.
         """
         if not isinstance(request.auth, Principal):
             raise Unauthenticated
         scope = scope_of(view, request.method or "")
-        if scope in request.auth.scopes:
+        is_open = request.auth.user_id is None or is_open_to_users(view, request.method or "")
+        if is_open and (scope == AUTHENTICATED or scope in request.auth.scopes):
             return True
         if request.method not in view.allowed_methods or (request.method == "OPTIONS" and view.metadata_class is None):
             return True  # no code of the view runs: DRF answers 405
         if scope is None:
             raise ScopeUndeclared
+        if not is_open:
+            raise NotForUsers
         raise ScopeMissing(f"This needs the scope {scope}.", scope=scope)
+
+
+def is_open_to_users(view: APIView, method: str) -> bool:
+    """Tell whether end users' tokens are let in."""
+    return operation_of(view, method) in getattr(view, "open_to_users", ())
 
 
 def scope_of(view: APIView, method: str) -> str | None:
     """Return the scope that `view` needs for its action, or for `method` where it has none."""
     scopes: dict[str, str] = getattr(view, "required_scopes", {})
-    operation = getattr(view, "action", None) or ("GET" if method == "HEAD" else method)
-    return scopes.get(operation)
+    return scopes.get(operation_of(view, method))
+
+
+def operation_of(view: APIView, method: str) -> str:
+    """Return the name by which a view declares things of its operation: the action, or `method` where it has none."""
+    return getattr(view, "action", None) or ("GET" if method == "HEAD" else method)
 
 
 def undeclared_scopes(patterns: Sequence[URLPattern | URLResolver] | None = None) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models.functions import Now
 
 from config.runtime.ids import uuid7
 
 CLIENT_NAME_LENGTH_MAX = 100
+KEY_LABEL_LENGTH_MAX = 100
 
 
 class Tier(models.TextChoices):
@@ -32,15 +35,22 @@ class Client(models.Model):
 
 
 class ApiKey(models.Model):
-    """A key `ch_<key_id>_<secret>`; only the SHA-256 of the secret is kept (it has 160 random bits)."""
+    """A key `ch_<key_id>_<secret>`; only the SHA-256 of the secret is kept (it has 160 random bits).
+
+    `networks` are the address ranges from which it is taken; with none it is taken from everywhere. `last_used_at` is
+    exact to a minute or two, and NULL of a key that was never used. `replaces` is the key that was rotated.
+    """
 
     key_id = models.CharField(max_length=8, primary_key=True)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="keys")
-    label = models.CharField(max_length=100, blank=True)
+    label = models.CharField(max_length=KEY_LABEL_LENGTH_MAX, blank=True)
     secret_hash = models.BinaryField()
     scopes = models.JSONField(default=list)
+    networks = models.JSONField(default=list, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    replaces = models.ForeignKey("self", on_delete=models.PROTECT, null=True, editable=False, related_name="successors")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -48,6 +58,10 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"ch_{self.key_id}_…"
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether it is taken: neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
 class AuditEntry(models.Model):

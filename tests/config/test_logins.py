@@ -73,6 +73,18 @@ def test_ten_attempts_a_minute_for_an_address_whatever_the_names(db, address: st
     assert Client().get(LOGIN, REMOTE_ADDR=address).status_code == 200
 
 
+def test_behind_a_proxy_each_client_has_attempts_of_its_own(db, settings, address: str):
+    settings.TRUSTED_PROXIES = 1
+
+    def through_the_proxy(client: str) -> int:
+        form = {"username": uuid4().hex, "password": "wrong"}
+        sent: Any = {"HTTP_X_FORWARDED_FOR": f"{uuid4().hex}, {client}", "REMOTE_ADDR": "10.0.0.9"}
+        return Client().post(LOGIN, form, **sent).status_code
+
+    assert 429 in [through_the_proxy(address) for _ in range(21)]
+    assert through_the_proxy(f"198.51.100.{uuid4().int % 254}") == 200
+
+
 def test_ten_attempts_a_minute_for_a_name_whatever_the_addresses(db):
     name = uuid4().hex
     for number in range(10):

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
+from django.http import HttpRequest
 from django.test import Client
+from rest_framework.request import Request
 
 from config import urls as real_urls
 from config.api.permissions import undeclared_scopes
+from config.api.principal import NotForUsers, Principal, caller_of, principal_of
 from tests.config import routes
 
 pytestmark = pytest.mark.urls("tests.config.routes")
@@ -64,3 +69,20 @@ def test_the_check_finds_operations_without_scope():
 
 def test_every_operation_of_the_service_declares_its_scope():
     assert undeclared_scopes(real_urls.urlpatterns) == []
+
+
+def test_a_view_that_is_open_to_users_by_mistake_is_told_of_no_client():
+    request = Request(HttpRequest())
+    request.auth = Principal(
+        client_id=1,
+        client_public_id=UUID(int=1),
+        client_name="bank",
+        tier="internal",
+        key_id="TEST",
+        scopes=frozenset({"accounts:read"}),
+        user_id="alice",
+    )
+
+    with pytest.raises(NotForUsers):
+        principal_of(request)
+    assert caller_of(request).user_id == "alice"

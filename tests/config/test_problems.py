@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -12,7 +14,7 @@ from django.test import Client
 
 from config.api.docs import known_errors
 from config.api.problems import STATUS, problem_document
-from config.runtime.errors import FieldError, Invalid, Kind
+from config.runtime.errors import DomainError, FieldError, Invalid, Kind
 
 pytestmark = pytest.mark.urls("tests.config.routes")
 
@@ -246,8 +248,20 @@ def test_a_refused_body_that_was_read_leaves_the_connection_open(api: Client):
     assert (answer.status_code, "Connection" in answer) == (422, False)
 
 
+def kinds_of(parent: type[DomainError]) -> Iterator[type[DomainError]]:
+    for child in parent.__subclasses__():
+        yield from kinds_of(child)
+        if "code" in vars(child) and not child.__module__.startswith("tests."):
+            yield child
+
+
 def test_every_error_has_a_code_of_its_own_and_a_meaning():
+    import_module("config.urls")
     errors = known_errors()
+
+    used = Counter(error.code for error in kinds_of(DomainError))
+    # What is away is one fact, whoever found out.
+    assert {code for code, count in used.items() if count > 1} == {"dependency_unavailable"}
 
     assert all(error["meaning"] and error["status"] >= 400 for error in errors)
     assert {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.urls import reverse
 
+from config.runtime.clock import now
 from ledger.clients.models import ApiKey, AuditEntry
 from ledger.clients.services import create_key, hash_of, revoke_key
 from tests.ledger.backoffice import Staff
@@ -96,3 +98,58 @@ def test_revoking_and_making_keys_need_their_permissions(bank: Tenant, viewer: S
     assert (added.status_code, changed.status_code) == (403, 403)
     again = bank.client.keys.get()
     assert (again.revoked_at, again.scopes) == (None, key.scopes)
+
+
+def test_a_key_is_replaced_after_a_question_and_the_new_one_is_shown_once(bank: Tenant, staff: Staff) -> None:
+    key = bank.client.keys.get()
+    ticked = {"action": "rotate_key", "_selected_action": [key.pk]}
+
+    question = staff.post("clients_apikey_changelist", **ticked).content.decode()
+    unsaid = staff.post("clients_apikey_changelist", **ticked, confirmed="yes", overlap_hours=1, reason="").content
+    assert f"ch_{key.pk}_…" in question
+    assert b"This field is required." in unsaid
+    assert bank.client.keys.count() == 1
+
+    response = staff.post("clients_apikey_changelist", **ticked, confirmed="yes", overlap_hours=1, reason="monthly")
+
+    (text,) = re.findall(r"ch_[0-9A-Z]{8}_[0-9A-Z]{32}", response.content.decode())
+    assert "no-store" in response["Cache-Control"]
+    assert Tenant(bank.client, text).get("/v2/accounts").status_code == 200
+    made = ApiKey.objects.get(pk=text[3:11])
+    assert (made.replaces_id, made.scopes) == (key.pk, key.scopes)
+    assert timedelta(minutes=59) < ApiKey.objects.get(pk=key.pk).expires_at - now() <= timedelta(hours=1)  # type: ignore[operator]  # it has one now
+    entry = AuditEntry.objects.get(object_id=key.pk, action="key.rotated")
+    assert (entry.actor, entry.reason, entry.request_id) == (staff.actor, "monthly", response["X-Request-ID"])
+    assert text[12:] not in staff.page("clients_apikey_change", made.pk)
+
+
+def test_keys_are_replaced_one_at_a_time_while_they_live_and_with_both_permissions(bank: Tenant, staff: Staff) -> None:
+    key = bank.client.keys.get()
+    spare, _ = create_key(client=bank.client, scopes=["accounts:read"], actor="test")
+    confirmed = {"action": "rotate_key", "confirmed": "yes", "overlap_hours": 1, "reason": "mine"}
+    url = reverse("admin:clients_apikey_changelist")
+
+    two = staff.http.post(url, confirmed | {"_selected_action": [key.pk, spare.pk]}, follow=True).content.decode()
+    revoke_key(key=spare, actor="test", now=now())
+    ended = staff.http.post(url, confirmed | {"_selected_action": [spare.pk]}, follow=True).content.decode()
+    Staff("view_apikey", "change_apikey").post("clients_apikey_changelist", **confirmed, _selected_action=[key.pk])
+    Staff("view_apikey", "add_apikey").post("clients_apikey_changelist", **confirmed, _selected_action=[key.pk])
+
+    assert "One key is replaced at a time" in two
+    assert "The key has expired or was revoked." in ended
+    assert bank.client.keys.count() == 2
+
+
+def test_a_key_s_addresses_and_last_use_are_set_and_seen(bank: Tenant, staff: Staff) -> None:
+    fields = {"client": bank.client.pk, "scopes": ["accounts:read"]}
+
+    refused = staff.post("clients_apikey_add", **fields, networks="192.0.2.1/24")
+    made = staff.post("clients_apikey_add", **fields, networks="192.0.2.0/24, 2001:db8::/32").content.decode()
+
+    assert "Address ranges are written like" in refused.content.decode()
+    (text,) = re.findall(r"ch_[0-9A-Z]{8}_[0-9A-Z]{32}", made)
+    page = staff.page("clients_apikey_change", text[3:11])
+    assert "192.0.2.0/24, 2001:db8::/32" in page
+    assert "never" in page
+    ApiKey.objects.filter(pk=text[3:11]).update(last_used_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert "2026-01-02 03:04:05" in staff.page("clients_apikey_change", text[3:11])

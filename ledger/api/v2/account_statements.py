@@ -16,13 +16,12 @@ from rest_framework.viewsets import ViewSet
 
 from config.api.filters import MomentField, ParametersRefused, refuse_odd_parameters
 from config.api.openapi import Problem
-from config.api.principal import principal_of
 from config.api.problems import CONTENT_TYPE as PROBLEM
 from config.runtime.errors import FieldError
+from ledger.api.reach import reach_of
 from ledger.api.v2.statement_forms import FORMS
 from ledger.domain.account_statements import AccountStatementShape
 from ledger.queries.account_statements import account_statement
-from ledger.queries.accounts import get_account
 
 RANGE = ("from", "to")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -39,11 +38,13 @@ class _BoundField(MomentField):
 
 
 class AccountStatementViewSet(ViewSet):
-    """Statements of accounts of the client that asks."""
+    """Statements of the accounts of who asks."""
 
     lookup_value_converter = "uuid"
     required_scopes = {"retrieve": "accounts:read"}
+    quota_costs = {"retrieve": 5}
     renderer_classes = FORMS
+    open_to_users = {"retrieve"}
 
     @extend_schema(
         parameters=[
@@ -69,7 +70,7 @@ class AccountStatementViewSet(ViewSet):
         together without a gap, and one that was given does not change any more.
         """
         since, until = _range(request.query_params)
-        row = get_account(principal_of(request).client_id, pk)
+        row = reach_of(request).account(pk)
         statement = account_statement(row, since=since, until=until)
         form = request.accepted_renderer
         content_type = f"{form.media_type}; charset={form.charset}" if form.charset else form.media_type

@@ -20,19 +20,20 @@ from config.api.pages import PARAMETERS, Page, PageQuery, page_of
 from config.api.principal import principal_of
 from config.api.problems import CONTENT_TYPE as PROBLEM
 from config.runtime.clock import now
+from ledger.api.reach import reach_of
 from ledger.api.v2.bodies import AccountIn, LimitText, check_metadata
 from ledger.api.v2.claims import claim_of
 from ledger.api.v2.filters import AccountFilters
 from ledger.domain.shapes import AccountShape, BalanceAtShape, EntryShape
 from ledger.models import Entry
-from ledger.queries.accounts import account_shape, get_account
+from ledger.queries.accounts import account_shape
 from ledger.queries.balances import balance_at
 from ledger.queries.transactions import entries_of, entry_shape
 from ledger.services.accounts import DEFAULT, OPERATION, Opening, open_account
 
 
 class AccountViewSet(ViewSet):
-    """Accounts of the client that asks."""
+    """Accounts of who asks."""
 
     lookup_value_converter = "uuid"
     required_scopes = {
@@ -42,6 +43,7 @@ class AccountViewSet(ViewSet):
         "balance": "accounts:read",
         "entries": "accounts:read",
     }
+    open_to_users = {"list", "retrieve", "balance", "entries"}
     paged = {"list", "entries"}
     unfiltered = {"entries"}
     filterset_class = AccountFilters
@@ -73,7 +75,7 @@ class AccountViewSet(ViewSet):
         """List accounts, newest first; with `path_prefix` those of a part of the chart, in the order of their paths."""
         filters = AccountFilters.read(request.query_params)
         page = page_of(
-            filters.scopes(principal_of(request).client_id),
+            filters.scopes(reach_of(request)),
             PageQuery.of(request, filters=filters.canonical),
             narrow=filters.narrow,
             **filters.order,
@@ -83,7 +85,7 @@ class AccountViewSet(ViewSet):
     @extend_schema(responses=AccountShape, summary="Look at an account")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
-        return Response(account_shape(get_account(principal_of(request).client_id, pk)))
+        return Response(account_shape(reach_of(request).account(pk)))
 
     @extend_schema(
         parameters=[
@@ -98,13 +100,13 @@ class AccountViewSet(ViewSet):
         parameters = request.query_params
         refuse_odd_parameters(parameters, known=("at", "effective_at"))
         at, effective_at = parse_moment(parameters, "at"), parse_moment(parameters, "effective_at")
-        row = get_account(principal_of(request).client_id, pk)
+        row = reach_of(request).account(pk)
         return Response(balance_at(row, at, effective_at=effective_at, now=now()))
 
     @extend_schema(responses=page_schema(EntryShape), summary="An account's entries, newest first")
     def entries(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=PARAMETERS)
-        account = get_account(principal_of(request).client_id, pk).account
+        account = reach_of(request).account(pk).account
         page: Page[Entry] = page_of(entries_of(account), PageQuery.of(request), field="account_version")
         return Response(page.answer(lambda row: entry_shape(row, account)))
 

@@ -30,6 +30,8 @@ from ledger.api.v2.bodies import BatchIn, batch_of
 from ledger.api.v2.claims import claim_of
 from ledger.api.v2.transactions import DRY_RUN
 from ledger.api.v2.transactions import OPERATION as SINGLE
+from ledger.clients.throttles import COST, charge
+from ledger.clients.tiers import batch_cost, check_batch_size
 from ledger.domain.batches import BatchDetailShape, BatchShape, ItemResult, PlaceShape
 from ledger.domain.shapes import TransactionShape
 from ledger.domain.states import Status
@@ -86,6 +88,7 @@ class BatchViewSet(ViewSet):
         "retry": "transactions:write",
         "reverse": "transactions:write",
     }
+    quota_costs = {"retry": 10, "reverse": 10}
     idempotency_required = {"create", "reverse"}
     paged = {"list", "items"}
     unfiltered = {"list", "items"}
@@ -103,12 +106,17 @@ class BatchViewSet(ViewSet):
         batch is refused, and stored as refused. A larger one, up to 10,000 items, and with `Prefer: respond-async` any
         one in mode `partial`, is answered with 202 and posted in turns with other batches. With `dry_run=true` all is
         done, for up to 1,000 items, and rolled back.
+
+        It costs a token of the quota for each 20 items begun. How many it may have depends on the client's tier.
         """
         refuse_odd_parameters(request.query_params, known=("dry_run",))
         is_dry = parse_flag(request.query_params, "dry_run")
         key = parse_key(request.headers.get(HEADER), required=True) or ""
         preferences = parse_prefer(request.headers.get("Prefer"))
         mode, items = batch_of(request.data, operation=SINGLE)
+        check_batch_size(tier=principal_of(request).tier, count=len(items))
+        if more := batch_cost(len(items)) - COST:
+            charge(request, more)
         asked: dict[str, Any] = {
             "client_id": principal_of(request).client_id,
             "mode": mode,
@@ -156,7 +164,7 @@ class BatchViewSet(ViewSet):
     def reverse(self, request: Request, pk: UUID) -> HttpResponse:
         """Take back every transaction of a batch, up to 1,000 and as far as they are not yet: all or nothing.
 
-        The answer is an atomic batch of its own, whose items are the reversals.
+        The answer is an atomic batch of its own, whose items are the reversals, that of the last transaction first.
         """
         refuse_odd_parameters(request.query_params, known=())
         refuse_body(request.data)

@@ -19,8 +19,9 @@ from ledger.domain.money import AmountInvalid, parse_amount
 from ledger.domain.states import Status
 from ledger.kinds import KINDS
 from ledger.models import Account, Transaction
-from ledger.queries.accounts import accounts_below, accounts_of, find_account
-from ledger.queries.transactions import touching, transactions_for
+from ledger.queries.accounts import accounts_below
+from ledger.queries.reach import Reach
+from ledger.queries.transactions import touching
 
 EXPONENT_MAX = 18
 
@@ -90,11 +91,11 @@ class TransactionFilters(StrictFilterSet):
 
     _CUTS = frozenset({"created_at__gte", "created_at__lt", "user_id"})
 
-    def scopes(self, client_id: int) -> list[QuerySet[Transaction]]:
+    def scopes(self, reach: Reach) -> list[QuerySet[Transaction]]:
         """Return the indexed rows to look through; a user's account leads to its user's rows."""
-        self._account = find_account(client_id, self.data["account"]) if "account" in self.data else None
+        self._account = reach.account_named(self.data["account"]) if "account" in self.data else None
         user_id = self.data.get("user_id") or (self._account.user_id if self._account else None)
-        rows = transactions_for(client_id, user_id)
+        rows = reach.transactions(user_id=user_id, is_weighed=any(name.startswith("amount") for name in self.data))
         for name in self._CUTS - {"user_id"}:
             rows = [self.filters[name].filter(one, self.form.cleaned_data[name]) for one in rows]
         return rows
@@ -150,12 +151,12 @@ class AccountFilters(StrictFilterSet):
         model = Account
         fields: list[str] = []
 
-    def scopes(self, client_id: int) -> list[QuerySet[Account]]:
+    def scopes(self, reach: Reach) -> list[QuerySet[Account]]:
         """Return the indexed rows to look through."""
         chosen = self.data
         if "path_prefix" not in chosen:
-            return [accounts_of(client_id, path=chosen.get("path"), user_id=chosen.get("user_id"))]
-        return accounts_below(accounts_of(client_id, path=chosen.get("path")), chosen["path_prefix"])
+            return [reach.accounts(path=chosen.get("path"), user_id=chosen.get("user_id"))]
+        return accounts_below(reach.accounts(path=chosen.get("path")), chosen["path_prefix"])
 
     @property
     def order(self) -> dict[str, Any]:

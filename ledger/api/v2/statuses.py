@@ -11,32 +11,33 @@ from rest_framework.viewsets import ViewSet
 
 from config.api.filters import refuse_odd_parameters
 from config.api.openapi import Problem
-from config.api.principal import principal_of
 from config.api.problems import CONTENT_TYPE as PROBLEM
+from ledger.api.reach import reach_of
 from ledger.domain.receipts import transaction_id_of
 from ledger.domain.shapes import TransactionShape
 from ledger.errors import ReceiptMalformed
-from ledger.queries.transactions import shown_transaction
-from ledger.status import StatusShape, look_up
+from ledger.status import StatusShape
 
 
 class StatusViewSet(ViewSet):
-    """Where transactions of the client that asks stand."""
+    """Where transactions of who asks stand."""
 
     lookup_value_converter = "uuid"
     required_scopes = {"retrieve": "transactions:read"}
+    open_to_users = {"retrieve"}
 
     @extend_schema(responses=StatusShape, summary="See where a transaction stands")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Say where it stood at most a second ago. Of two answers, the one with the higher `version` is the later."""
         refuse_odd_parameters(request.query_params, known=())
-        return Response(look_up(principal_of(request).client_id, pk))
+        return Response(reach_of(request).status(pk))
 
 
 class ReceiptViewSet(ViewSet):
     """Transactions by receipt code."""
 
     required_scopes = {"retrieve": "transactions:read", "transaction": "transactions:read"}
+    open_to_users = {"retrieve", "transaction"}
 
     @extend_schema(
         responses={200: StatusShape, (422, PROBLEM): Problem}, summary="See where the transaction of a receipt stands"
@@ -44,14 +45,14 @@ class ReceiptViewSet(ViewSet):
     def retrieve(self, request: Request, code: str) -> Response:
         """Say where it stood at most a second ago. Of two answers, the one with the higher `version` is the later."""
         refuse_odd_parameters(request.query_params, known=())
-        return Response(look_up(principal_of(request).client_id, _transaction_id(code)))
+        return Response(reach_of(request).status(_transaction_id(code)))
 
     @extend_schema(
         responses={200: TransactionShape, (422, PROBLEM): Problem}, summary="Look at the transaction of a receipt"
     )
     def transaction(self, request: Request, code: str) -> Response:
         refuse_odd_parameters(request.query_params, known=())
-        return Response(shown_transaction(principal_of(request).client_id, _transaction_id(code)))
+        return Response(reach_of(request).transaction(_transaction_id(code)))
 
 
 def _transaction_id(code: str) -> UUID:

@@ -25,12 +25,13 @@ from config.api.problems import problem
 from config.runtime.clock import now
 from config.runtime.logging import annotate, request_id
 from ledger.actors import wake_posters
+from ledger.api.reach import reach_of
 from ledger.api.v2.bodies import TransactionIn, submission_of
 from ledger.api.v2.claims import claim_of
 from ledger.api.v2.filters import TransactionFilters
 from ledger.domain.shapes import AcceptedShape, HistoryShape, TransactionShape
 from ledger.domain.states import Status
-from ledger.queries.transactions import get_transaction, history_of, shown_all, shown_transaction
+from ledger.queries.transactions import get_transaction, history_of
 from ledger.services.retry import OPERATION as RETRY
 from ledger.services.retry import retry_transaction
 from ledger.services.transactions import failure_in, submit_transaction, try_transaction
@@ -40,7 +41,7 @@ DRY_RUN = OpenApiParameter("dry_run", bool, description="Do all of it, answer wh
 
 
 class TransactionViewSet(ViewSet):
-    """Transactions of the client that asks."""
+    """Transactions of who asks."""
 
     lookup_value_converter = "uuid"
     required_scopes = {
@@ -50,6 +51,7 @@ class TransactionViewSet(ViewSet):
         "history": "transactions:read",
         "retry": "transactions:write",
     }
+    open_to_users = {"list", "retrieve"}
     idempotency_required = {"create"}
     prefer_honoured = {"create"}
     paged = {"list"}
@@ -143,14 +145,14 @@ class TransactionViewSet(ViewSet):
     @extend_schema(responses=page_schema(TransactionShape), summary="List transactions, newest first")
     def list(self, request: Request) -> Response:
         filters = TransactionFilters.read(request.query_params)
-        scopes, since = filters.scopes(principal_of(request).client_id), time.monotonic()
-        page = page_of(scopes, PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
-        return Response(page.answer_all(shown_all(page.rows, since=since)))
+        reach, since = reach_of(request), time.monotonic()
+        page = page_of(filters.scopes(reach), PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
+        return Response(page.answer_all(reach.shown(page.rows, since=since)))
 
     @extend_schema(responses=TransactionShape, summary="Look at a transaction")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
-        return Response(shown_transaction(principal_of(request).client_id, pk))
+        return Response(reach_of(request).transaction(pk))
 
     @extend_schema(responses=HistoryShape, summary="Every step of a transaction, oldest first")
     def history(self, request: Request, pk: UUID) -> Response:

@@ -10,10 +10,13 @@ from ledger.api.v2.accounts import AccountViewSet
 from ledger.api.v2.batches import BatchViewSet
 from ledger.api.v2.dead_letters import DeadLetterViewSet
 from ledger.api.v2.events import EventViewSet
+from ledger.api.v2.keys import KeyViewSet
+from ledger.api.v2.me import MeView
 from ledger.api.v2.moves import MoveViewSet
 from ledger.api.v2.proofs import ProofViewSet
 from ledger.api.v2.reconciliations import ReconciliationViewSet
 from ledger.api.v2.statuses import ReceiptViewSet, StatusViewSet
+from ledger.api.v2.tokens import TokenViewSet
 from ledger.api.v2.transaction_sync import TransactionSyncViewSet
 from ledger.api.v2.transactions import TransactionViewSet
 from ledger.api.v2.trial_balance import TrialBalanceViewSet
@@ -59,4 +62,10 @@ urlpatterns = [
     path("reconciliations/<uuid:pk>", ReconciliationViewSet.as_view({"get": "retrieve"}), name="reconciliation"),
     path("receipts/<str:code>", ReceiptViewSet.as_view({"get": "retrieve"}), name="receipt"),
     path("receipts/<str:code>/transaction", ReceiptViewSet.as_view({"get": "transaction"}), name="receipt-transaction"),
+    path("me", MeView.as_view(), name="me"),
+    path("tokens", TokenViewSet.as_view({"post": "create"}), name="tokens"),
+    path("keys", KeyViewSet.as_view({"get": "list", "post": "create"}), name="keys"),
+    path("keys/<str:pk>", KeyViewSet.as_view({"get": "retrieve"}), name="key"),
+    path("keys/<str:pk>/rotate", KeyViewSet.as_view({"post": "rotate"}), name="key-rotation"),
+    path("keys/<str:pk>/revoke", KeyViewSet.as_view({"post": "revoke"}), name="key-revocation"),
 ]

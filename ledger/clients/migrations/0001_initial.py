@@ -47,8 +47,10 @@ class Migration(migrations.Migration):
                 ("label", models.CharField(blank=True, max_length=100)),
                 ("secret_hash", models.BinaryField()),
                 ("scopes", models.JSONField(default=list)),
+                ("networks", models.JSONField(blank=True, default=list)),
                 ("expires_at", models.DateTimeField(blank=True, null=True)),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
@@ -57,6 +59,16 @@ class Migration(migrations.Migration):
                     "client",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT, related_name="keys", to="clients.client"
+                    ),
+                ),
+                (
+                    "replaces",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="successors",
+                        to="clients.apikey",
                     ),
                 ),
             ],

@@ -1,9 +1,11 @@
 -- Who may do what with the tables of clients and of Django's own apps.
 GRANT SELECT, INSERT, UPDATE (name, tier) ON clients_client TO app;
-GRANT SELECT, INSERT, UPDATE (label, revoked_at) ON clients_apikey TO app;
+GRANT SELECT, INSERT, UPDATE (label, expires_at, revoked_at, last_used_at) ON clients_apikey TO app;
 GRANT SELECT, INSERT ON clients_auditentry, clients_idempotencykey TO app;
 GRANT SELECT ON clients_client, clients_auditentry, clients_idempotencykey TO readonly;
-GRANT SELECT (key_id, client_id, label, scopes, expires_at, revoked_at, created_at) ON clients_apikey TO readonly;
+GRANT SELECT (
+    key_id, client_id, label, scopes, networks, expires_at, revoked_at, last_used_at, replaces_id, created_at
+) ON clients_apikey TO readonly;
 
 GRANT SELECT ON django_migrations, django_content_type TO app, readonly;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
