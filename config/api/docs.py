@@ -9,17 +9,20 @@ from functools import cache
 from inspect import cleandoc
 from typing import Any
 
+import msgspec
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import get_resolver, reverse
 from django.utils.cache import patch_cache_control
-from django.utils.module_loading import autodiscover_modules
+from django.utils.module_loading import autodiscover_modules, import_string
 from django.views.decorators.http import condition, require_safe
 from drf_spectacular.generators import SchemaGenerator
 
 from config.api.decoding import FIELD_CODES
 from config.api.encoding import encode
 from config.api.filters import PARAMETER_CODES
+from config.api.openapi import name_codes
 from config.api.problems import status_of
 from config.runtime.errors import DomainError
 
@@ -36,7 +39,13 @@ def document(version: str) -> bytes:
     """Return the OpenAPI document of one API version: made once in a process, it changes only with the code."""
     result = SchemaGenerator(api_version=version).get_schema(public=True)
     result["info"]["version"] = f"{version.removeprefix('v')}.0.0"
+    name_codes(result, [*known_errors(), *({"code": code, "status": 422} for code in FIELD_CODES)])
     return encode(result)
+
+
+def described(version: str) -> str:
+    """Return the same for people and for comparing: indented, ended by a line's end."""
+    return msgspec.json.format(document(version), indent=2).decode() + "\n"
 
 
 def _etag(_request: HttpRequest, version: str) -> str:
@@ -75,8 +84,11 @@ def errors(request: HttpRequest) -> HttpResponse:
 
 @cache
 def known_errors() -> list[dict[str, Any]]:
-    """Return code, kind, status and meaning of every error that the installed apps define, by code."""
+    """Return code, kind, status and meaning of every error that a door may answer with, by code."""
     autodiscover_modules("errors")
+    get_resolver().url_patterns  # noqa: B018  (imports every view, and with them the errors beside them)
+    for middleware in settings.MIDDLEWARE:
+        import_string(middleware)
     found = {error.code: error for error in _subclasses(DomainError)}
     return [
         {"code": code, "kind": str(error.kind), "status": status_of(error), "meaning": cleandoc(error.__doc__ or "")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from drf_spectacular.plumbing import ComponentIdentity, ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
 
 from config.api import idempotency, pages, prefer
-from config.api.permissions import HasScope, scope_of
+from config.api.permissions import AUTHENTICATED, HasScope, scope_of
 from config.api.problems import CONTENT_TYPE
 
 _REF = "#/components/schemas/{name}"
@@ -26,6 +26,7 @@ _MEANINGS = {
     404: "No such object.",
     406: "Accept names none of the types that are given.",
     409: "The state, funds or limits forbid it.",
+    412: "What stands there is not what If-Match names.",
     413: "The body is too large.",
     415: "The body is not application/json in UTF-8.",
     422: "A field of the body cannot be accepted.",
@@ -33,7 +34,25 @@ _MEANINGS = {
     503: "Busy or unavailable for a moment.",
 }
 _PATIENT = frozenset({429, 503})
+_UNKNOWN = 401
+RATE_LIMIT = {
+    "RateLimit-Policy": {
+        "description": "The client's quota: at once, and in the long run (draft-ietf-httpapi-ratelimit-headers-11).",
+        "schema": {"type": "string"},
+        "example": '"burst";q=100;w=10, "minute";q=600;w=60',
+    },
+    "RateLimit": {
+        "description": "What is left of the burst, and the seconds until all of it is; of a 429, until it may be.",
+        "schema": {"type": "string"},
+        "example": '"burst";r=99;t=1',
+    },
+}
 REQUEST_ID = {"description": "Identifies this request in our logs.", "schema": {"type": "string"}, "required": True}
+ETAG = {"description": "Names this answer, byte for byte; weak where it is compressed.", "schema": {"type": "string"}}
+NOT_MODIFIED = {
+    "description": "The client has it already.",
+    "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "X-Request-ID", *RATE_LIMIT)},
+}
 _KEY_PATTERN = r'^([\x21\x23-\x7e][\x21-\x7e]*|"([\x21\x23-\x5b\x5d-\x7e]|\\["\\])+")$'
 IDEMPOTENCY_KEY = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _KEY_PATTERN}
 
@@ -88,7 +107,7 @@ class Schema(AutoSchema):
         if not any(isinstance(permission, HasScope) for permission in self.view.get_permissions()):
             return [{}]
         scope = scope_of(self.view, self.method)
-        return [{"bearer": [scope] if scope else []}]
+        return [{"bearer": [scope] if scope and scope != AUTHENTICATED else []}]
 
     def get_override_parameters(self) -> list[Any]:
         """Add the headers and parameters that the kit reads."""
@@ -104,7 +123,10 @@ class Schema(AutoSchema):
         if operation is None:
             return None
         for response in operation["responses"].values():
-            response.setdefault("headers", {})["X-Request-ID"] = {"$ref": "#/components/headers/RequestId"}
+            response.setdefault("headers", {}).update(_headers(is_limited=self.get_auth() != [{}]))
+        if self.method == "GET":
+            operation["responses"]["304"] = {"$ref": "#/components/responses/NotModified"}
+            operation["responses"]["200"].setdefault("headers", {})["ETag"] = {"$ref": "#/components/headers/ETag"}
         for status in self._problem_statuses():
             operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
         operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -140,6 +162,8 @@ class Schema(AutoSchema):
             yield from (401, 403)
         if "{" in self.path:
             yield 404
+        if self.method == "GET":
+            yield 412
         if self.method in _WITH_BODY:
             yield from (409, 413, 415, 422)
 
@@ -174,10 +198,24 @@ def add_problems(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     components = result["components"]
     own, others = _schemas(Problem)
     components.setdefault("schemas", {}).update({"Problem": own, **others})
-    components.setdefault("headers", {})["RequestId"] = REQUEST_ID
+    components.setdefault("headers", {}).update({"X-Request-ID": REQUEST_ID, "ETag": ETAG, **RATE_LIMIT})
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     components["responses"] = {f"Problem{status}": _response(status) for status in _MEANINGS}
+    components["responses"]["NotModified"] = NOT_MODIFIED
     return result
+
+
+def name_codes(document: dict[str, Any], errors: Iterable[Mapping[str, Any]]) -> None:
+    """Say of each response that is a problem which codes it may have: of `errors`, those of its status."""
+    by_status: dict[int, list[str]] = {}
+    for error in errors:
+        by_status.setdefault(error["status"], []).append(error["code"])
+    for status, codes in by_status.items():
+        response = document["components"]["responses"].get(f"Problem{status}")
+        if response is not None:
+            schema = response["content"][CONTENT_TYPE]["schema"]
+            narrowed = {"type": "object", "properties": {"code": {"type": "string", "enum": sorted(codes)}}}
+            response["content"][CONTENT_TYPE]["schema"] = {"allOf": [schema, narrowed]}
 
 
 def _filter_schema(declared: Any) -> dict[str, Any]:
@@ -199,8 +237,14 @@ def _schemas(struct: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, An
     return components.pop(struct.__name__), components
 
 
+def _headers(*, is_limited: bool) -> dict[str, Any]:
+    """Return the headers of every answer, and those of every answer to a client."""
+    names = ["X-Request-ID", *(RATE_LIMIT if is_limited else ())]
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
 def _response(status: int) -> dict[str, Any]:
-    headers: dict[str, Any] = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+    headers = _headers(is_limited=status != _UNKNOWN)
     if status in _PATIENT:
         headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ledger.events.models import DeadLetter
@@ -45,7 +46,12 @@ def test_dead_letters_are_looked_at_replayed_and_discarded_as_the_page_says(bank
         recorded(bank, **inbound, key=key, body=message(asked("1.00")).value, headers={})
     malformed = recorded(bank, **inbound, error_code="malformed_message", body=b"\xff", key="")
     too_large = recorded(bank, consumer="transport:kafka", error_code="message_too_large", key="")
-    names = {"--client demo": f"--client '{bank.client.name}'"}
+    own = str(bank.client.public_id)
+    names = {
+        "--client demo": f"--client '{bank.client.name}'",
+        "client=demo": f"client={own}",
+        '"client": "demo"': f'"client": "{own}"',
+    }
 
     with Server(INBOUND_TOPICS=f"transactions.inbound?client={bank.client.public_id}") as server:
         printed = run_page(HOW_TO / "dead-letters.md", bank=bank, server=server, replaced=names, folder=tmp_path)
@@ -72,3 +78,16 @@ def test_legs_fees_and_exchanges_are_booked_as_the_page_says(bank: Tenant, tmp_p
     assert '"rounding":"-0.35"' in printed
     assert '"type":"reversal","status":"completed","amount":"5.00"' in printed
     assert "-".join(bank.account(f"users:{name}").balance.posted for name in ("dora:EUR", "emil:EUR")) == "80.00-8.40"
+
+
+def test_keys_and_tokens_are_given_as_the_page_says(bank: Tenant, tmp_path: Path) -> None:
+    names = {"create_key demo": f"create_key '{bank.client.name}'"}
+
+    with Server() as server:
+        printed = run_page(HOW_TO / "keys-and-tokens.md", bank=bank, server=server, replaced=names, folder=tmp_path)
+
+    assert re.search(r"ch_\w{8}_\w{32}$", printed, flags=re.MULTILINE)
+    assert printed.count('"label":"reports"') == 5
+    assert '"status":"revoked"' in printed
+    assert '"path":"users:erin:EUR"' in printed
+    assert printed.endswith('{"data":[],"next_cursor":null,"prev_cursor":null}')

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from django.core.management import get_commands
 
+from ledger.clients.scopes import ROLES, SCOPES
+
 ROOT = Path(__file__).parents[2]
 OURS = ("config", "ledger")
 
@@ -26,3 +28,13 @@ def test_every_relative_link_of_the_documentation_leads_somewhere() -> None:
 
     assert len(links) >= 5
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_scope_and_role_is_documented_as_it_is() -> None:
+    page = (ROOT / "docs" / "how-to" / "keys-and-tokens.md").read_text()
+    rows = re.findall(r"^\| `([a-z:]+)` \| (.+?) \| ([a-z, ]+) \|$", page, flags=re.MULTILINE)
+
+    assert rows == [
+        (scope, meaning, ", ".join(role for role, scopes in ROLES.items() if scope in scopes))
+        for scope, meaning in SCOPES.items()
+    ]

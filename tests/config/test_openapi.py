@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +17,7 @@ from drf_spectacular.utils import extend_schema
 
 from tests.config import routes
 
+ROOT = Path(__file__).parents[2]
 STYLE_OR_SCRIPT = re.compile(r"""(?:src|href|url)\s*[=(:]\s*["']?((?:https?:)?//[^"')\s]+)""")
 
 
@@ -53,7 +57,7 @@ def test_a_post_documents_body_headers_scope_and_problems(document: dict[str, An
         "201", "400", "401", "403", "406", "409", "413", "415", "422", "429", "503"
     ]  # fmt: skip
     assert operation["responses"]["422"] == {"$ref": "#/components/responses/Problem422"}
-    assert "X-Request-ID" in operation["responses"]["201"]["headers"]
+    assert operation["responses"]["201"]["headers"].keys() == {"X-Request-ID", "RateLimit", "RateLimit-Policy"}
 
 
 def test_a_list_documents_its_filters_and_paging(document: dict[str, Any]):
@@ -77,11 +81,21 @@ def test_an_operation_on_one_object_may_not_find_it(document: dict[str, Any]):
     assert "404" in document["paths"]["/v2/orders/{id}"]["get"]["responses"]
 
 
+def test_what_is_read_has_an_etag_and_may_be_asked_for_conditionally(document: dict[str, Any]):
+    responses = document["paths"]["/v2/orders/{id}"]["get"]["responses"]
+
+    assert responses["200"]["headers"]["ETag"] == {"$ref": "#/components/headers/ETag"}
+    assert responses["304"] == {"$ref": "#/components/responses/NotModified"}
+    assert "412" in responses
+    assert "412" not in document["paths"]["/v2/orders"]["post"]["responses"]
+
+
 def test_a_public_operation_needs_no_key(document: dict[str, Any]):
     operation = document["paths"]["/v2/fail/{kind}"]["get"]
 
     assert operation["security"] == [{}]
     assert not {"401", "403"} & operation["responses"].keys()
+    assert operation["responses"]["200"]["headers"].keys() == {"X-Request-ID", "ETag"}
 
 
 def test_problems_say_their_media_type_and_when_to_retry(document: dict[str, Any]):
@@ -89,7 +103,10 @@ def test_problems_say_their_media_type_and_when_to_retry(document: dict[str, Any
 
     assert responses["Problem503"]["headers"]["Retry-After"]["schema"] == {"type": "integer", "minimum": 1}
     assert "Retry-After" not in responses["Problem409"]["headers"]
-    assert all(list(response["content"]) == ["application/problem+json"] for response in responses.values())
+    problems = [response for name, response in responses.items() if name.startswith("Problem")]
+    assert all(list(response["content"]) == ["application/problem+json"] for response in problems)
+    assert responses["Problem429"]["headers"].keys() == {"X-Request-ID", "RateLimit", "RateLimit-Policy", "Retry-After"}
+    assert responses["Problem401"]["headers"].keys() == {"X-Request-ID"}
     assert document["components"]["securitySchemes"] == {"bearer": {"type": "http", "scheme": "bearer"}}
 
 
@@ -146,6 +163,33 @@ class TestServed:
             for name, value in error.items()
             if name != "meaning"
         } == {"code": "json_too_deep", "kind": "malformed", "status": 400}
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_committed_document_is_the_one_that_is_served(version: str):
+    """In a process of its own: here stand errors that tests have made up."""
+    made = subprocess.run(
+        [sys.executable, "manage.py", "describe_api", version], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    committed = (ROOT / f"docs/reference/openapi-{version}.json").read_text()
+    assert made.stdout == committed, (
+        f"python3 dev.py manage describe_api {version} > docs/reference/openapi-{version}.json"
+    )
+
+
+def test_a_refusal_names_every_code_that_it_may_have():
+    responses = json.loads((ROOT / "docs/reference/openapi-v2.json").read_text())["components"]["responses"]
+
+    def codes(status: int) -> list[str]:
+        _, narrowed = responses[f"Problem{status}"]["content"]["application/problem+json"]["schema"]["allOf"]
+        found: list[str] = narrowed["properties"]["code"]["enum"]
+        return found
+
+    assert {"insufficient_funds", "account_frozen"} <= set(codes(409))
+    assert "insufficient_funds" not in codes(422)
+    assert "precondition_failed" in codes(412)
+    assert "json_too_deep" in codes(400)
 
 
 def test_two_structs_of_one_name_are_noticed(capsys: pytest.CaptureFixture[str]):
