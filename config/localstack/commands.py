@@ -16,13 +16,13 @@ from config.localstack.stack import PROFILES, ROOT, Stack, environment
 LOCAL = ROOT / ".local"
 _READY_WITHIN_S = 90
 # Each process of the tests leaves a file of what it has reached.
-_ALL_TESTS = (("erase",), ("run", "-m", "pytest", "-n", "2"), ("combine", "--quiet"), ("report",))
+_ALL_TESTS = (("erase",), ("run", "-m", "pytest", "-n", "3"), ("combine", "--quiet"), ("report",))
 
 
 def test(arguments: Sequence[str]) -> int:
     """Run pytest and return its exit code.
 
-    Without arguments run all tests, two files at a time, and return also 2 when too little of the code is covered.
+    Without arguments run all tests, three files at a time, and return also 2 when too little of the code is covered.
     """
     stack = Stack(LOCAL / "test", PROFILES["test"])
     stack.claim("dev.py test")
