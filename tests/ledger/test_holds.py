@@ -410,7 +410,11 @@ def test_who_captures_what_is_being_posted_never_deadlocks_with_the_poster(peopl
 
     def accept_and_capture(_: int) -> int:
         transaction = people.post(URL, asked("0.01"), Prefer="respond-async").json()["id"]
-        return int(capture(people, transaction).status_code)
+        answer = capture(people, transaction)
+        while answer.status_code == 503:  # on a busy machine somebody may wait too long for a lock, and is told so
+            assert answer.json()["code"] == "posting_contended"
+            answer = capture(people, transaction)
+        return int(answer.status_code)
 
     before = REGISTRY.get_sample_value("posting_conflicts_total", {"reason": "deadlock"}) or 0
     with ThreadPoolExecutor(9) as pool:
