@@ -28,5 +28,3 @@ if WORKER:
     for name in REDIS_URLS:
         if url := os.environ.get(name):
             os.environ[name] = f"{url}{'&' if '?' in url else '?'}db={int(WORKER.removeprefix('gw')) + 1}"
-    # This process is measured; of what it starts most is killed, and what is killed does not tell what it has reached.
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)

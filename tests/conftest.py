@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.test import client as test_client
+from hypothesis import settings as hypothesis
 from psycopg import sql
 
 from config.api.handler import ShortCut
@@ -26,6 +27,9 @@ class _Handler(ShortCut, test_client.ClientHandler):
     """What Django's test client calls: its requests go the way of all requests."""
 
 
+# On a busy machine everything may take long: timings are benchmarks.
+hypothesis.register_profile("untimed", deadline=None)
+hypothesis.load_profile("untimed")
 test_client.ClientHandler = _Handler  # type: ignore[misc]  # for every client that is made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from config.localstack.stack import PROFILES, ROOT, Stack, environment
 
 LOCAL = ROOT / ".local"
 _READY_WITHIN_S = 90
-# Each process of the tests leaves a file of what it has reached.
-_ALL_TESTS = (("erase",), ("run", "-m", "pytest", "-n", "3"), ("combine", "--quiet"), ("report",))
+_COVERED = ROOT / ".coverage"  # a file of each process that ran tests
+_COVERED_AT_LEAST = "90"
 
 
 def test(arguments: Sequence[str]) -> int:
@@ -29,7 +30,26 @@ def test(arguments: Sequence[str]) -> int:
     with stack.running():
         if arguments:
             return _python(stack, "test", "-m", "pytest", *arguments)
-        return next((code for step in _ALL_TESTS if (code := _python(stack, "test", "-m", "coverage", *step))), 0)
+        shutil.rmtree(_COVERED, ignore_errors=True)
+        return _python(stack, "test", "-m", "pytest", "-n", "3", "-p", "tests.covered") or _python(stack, *_report())
+
+
+def _report() -> list[str]:
+    """Return the command that tells what the tests have reached."""
+    files = sorted(map(str, _COVERED.glob("*.json")))
+    merged = str(_COVERED / "all.json")
+    return [
+        "test",
+        "-m",
+        "slipcover",
+        "--skip-covered",
+        "--fail-under",
+        _COVERED_AT_LEAST,
+        "--out",
+        merged,
+        "--merge",
+        *files,
+    ]
 
 
 def bench(names: Sequence[str]) -> int:

@@ -411,7 +411,7 @@ def test_a_child_process_starts_a_thread_of_its_own_and_runs_nothing_of_its_pare
     assert gate.groups == [[0], [1]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     timeouts_us=st.lists(st.integers(0, 400), min_size=8, max_size=60),
     flush_us=st.integers(0, 200),

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from config.runtime.errors import Kind
@@ -281,7 +281,6 @@ def test_retry_after_is_read_in_both_forms_and_bounded(value, seconds):
     assert answer.retry_after_s(now=NOON) == seconds
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_retry_after_breaks_the_reader(value):
     answer = Answer(

@@ -87,7 +87,7 @@ def admitted(limiter: Limiter, client: UUID, quota: Quota, *, of: int) -> int:
     return sum(limiter.take(client, quota).is_allowed for _ in range(of))
 
 
-@hypothesis(max_examples=150, deadline=None)
+@hypothesis(max_examples=150)
 @given(quota=quotas, asked=st.lists(st.tuples(steps | set_back, st.integers(0, 60)), max_size=40))
 def test_the_script_judges_as_the_gcra(redis, quota: Quota, asked: list[tuple[int, int]]):
     client, now, reference, store = uuid4(), START, Reference(START), Store(redis)
@@ -98,7 +98,6 @@ def test_the_script_judges_as_the_gcra(redis, quota: Quota, asked: list[tuple[in
         assert store.take(client, quota, cost, now_us=now).is_taken == reference.take(quota, cost, now)
 
 
-@hypothesis(deadline=None)
 @given(quota=quotas, asked=st.lists(st.tuples(steps, st.integers(0, 60))))
 def test_the_bucket_of_a_process_judges_as_the_gcra(quota: Quota, asked: list[tuple[int, int]]):
     now, reference, bucket = START, Reference(START), Bucket(at_us=START)
@@ -108,7 +107,7 @@ def test_the_bucket_of_a_process_judges_as_the_gcra(quota: Quota, asked: list[tu
         assert bucket.take(quota, cost, now) == reference.take(quota, cost, now)
 
 
-@hypothesis(max_examples=40, deadline=None)
+@hypothesis(max_examples=40)
 @given(
     quota=st.sampled_from([FREE, STANDARD, Quota(6_000, 1_000), Quota(700, 300)]),
     processes=st.integers(1, 4),

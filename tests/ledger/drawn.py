@@ -111,7 +111,6 @@ ITEM = drawn(either([*[0] * 60, 1]), GROUPS)
 
 # A failure is shown as it was found: to make it smaller could take minutes.
 SETTINGS = settings(
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )

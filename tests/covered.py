@@ -1,0 +1,28 @@
+"""Which lines and branches of the code the tests reach, in each process that runs some: `-p tests.covered`.
+
+`slipcover` takes its probes out where they have told what they know, and costs almost nothing; a tracer doubles the
+time. Its own plug-in wants to know of the tests' lines, too, by the insides of pytest, which change.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import slipcover
+
+FOLDER = Path(".coverage")
+SOURCE = ["config", "ledger"]
+OMIT = ["*/migrations/*", "config/localstack/*"]
+
+reached = slipcover.Slipcover(branch=True, source=SOURCE, omit=OMIT, exclude_also=[r"\.\.\.$"])
+# What is imported from here on is measured.
+slipcover.ImportManager(reached, slipcover.FileMatcher(sources=SOURCE, omit=OMIT)).__enter__()
+
+
+def pytest_sessionfinish() -> None:
+    """Leave a file of what this process has reached."""
+    FOLDER.mkdir(exist_ok=True)
+    name = os.environ.get("PYTEST_XDIST_WORKER", "controller")
+    (FOLDER / f"{name}.json").write_text(json.dumps(reached.get_coverage()), encoding="utf-8")
