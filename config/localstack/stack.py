@@ -171,7 +171,9 @@ def environment(directory: Path, role: str, environ: Mapping[str, str]) -> dict[
         defaults["READONLY_DATABASE_URL"] = _postgres_url(known, "readonly")  # for people: no process reads it
     if not environ.get("REDIS_URL"):
         defaults["REDIS_URL"] = f"redis://:{known.passwords['valkey']}@{HOST}:{_port(known, Valkey.name)}/0"
-    return {**environ, **{name: environ.get(name) or value for name, value in defaults.items()}}
+    # Many processes begin here: what one has compiled the next need not.
+    kept = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **{name: environ.get(name) or value for name, value in defaults.items()}}
 
 
 def _postgres_url(known: State, role: str) -> str:
