@@ -71,7 +71,7 @@ def write(client_id: int, keys: list[UUID], stop: threading.Event, seed: int) ->
 def killed_at_random(relays: list[Relay], stop: threading.Event) -> int:
     """Kill one after the other, and start it anew a moment later."""
     chance, kills = random.Random(7), 0
-    while not stop.wait(chance.uniform(0.3, 1.2)):
+    while not stop.wait(chance.uniform(0.8, 2.4)):
         relay = chance.choice(relays)
         relay.kill()
         kills += 1

@@ -109,16 +109,16 @@ HELD = drawn(times([0], is_held=True))
 # A batch may not ask for anything later.
 ITEM = drawn(either([*[0] * 60, 1]), GROUPS)
 
-# A failure is shown as it was found: to make it smaller could take minutes.
-SETTINGS = settings(
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.reuse, Phase.generate),
-)
-
 
 def examples(count: int) -> settings:
     """Return settings for `count` examples, always the same; in a longer storm for more, and others each time."""
-    return settings(SETTINGS, max_examples=max(1, round(count * EFFORT)), derandomize=EFFORT <= 1)
+    return settings(
+        suppress_health_check=list(HealthCheck),
+        # A failure is shown as it was found: to make it smaller could take minutes.
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),
+        max_examples=max(1, round(count * EFFORT)),
+        derandomize=EFFORT <= 1,
+    )
 
 
 def some(one: Any, size_max: int = 12, size_min: int = 1) -> Any:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import connections, transaction
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from config.localstack.processes import wait_until
@@ -30,7 +30,7 @@ from ledger.queries import account_statements
 from ledger.queries.account_statements import account_statement
 from ledger.queries.accounts import find_account
 from ledger.services.submissions import LegAsked, Submission
-from tests.ledger.drawn import SETTINGS
+from tests.ledger.drawn import examples
 from tests.ledger.hostile import Books
 from tests.ledger.locks import in_thread, locked, waiting_for_locks
 from tests.ledger.model.asks import amount_text
@@ -206,7 +206,7 @@ def busy(django_db_setup, django_db_blocker) -> Iterator[Busy]:
 PLACES = st.tuples(st.floats(0, 1, exclude_max=True), st.integers(-2, 2))
 
 
-@settings(SETTINGS, max_examples=100)
+@examples(40)
 @given(first=PLACES, second=PLACES, which=st.integers(0, 1))
 def test_opening_plus_lines_is_closing_for_any_range(db, busy: Busy, first: Any, second: Any, which: int) -> None:
     """What alice's account is credited bob's is debited: on their normal sides both have the same balance."""

@@ -8,11 +8,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from ledger.domain.alignment import CANDIDATES_MAX, Movement, align
 from ledger.domain.matching import Finding, Verdict, match
+from tests.ledger.drawn import examples
 
 MARCH = date(2026, 3, 1)
 
@@ -207,7 +208,7 @@ def numbered(drawn: list[tuple[int, int, dict[str, Any]]]) -> list[Movement]:
 
 
 @given(movements, movements, some.integers(0, 5), some.randoms(use_true_random=False))
-@settings(max_examples=400)
+@examples(150)
 def test_every_line_and_every_entry_is_found_once_and_in_any_order_the_same(lines_, entries_, window_days, shuffler):
     lines, entries = numbered(lines_), numbered(entries_)
 
@@ -260,7 +261,7 @@ days = some.lists(some.integers(1, 9), min_size=1, max_size=4)
 @example([3, 4], [1, 4, 5], 2)
 @example([1, 2], [3, 4], 3)
 @example([1, 1], [1, 2], 1)
-@settings(max_examples=300)
+@examples(150)
 def test_what_is_paired_is_what_every_best_pairing_has(line_days, entry_days, window_days):
     lines = [move(number, day) for number, day in enumerate(line_days)]
     entries = [move(number, day) for number, day in enumerate(entry_days)]

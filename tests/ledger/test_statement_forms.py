@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from xmlschema import XMLSchema
 
@@ -31,7 +31,7 @@ from ledger.domain.account_statements import (
 )
 from ledger.domain.shapes import AccountName
 from ledger.errors import Camt053Amount
-from tests.ledger.drawn import SETTINGS
+from tests.ledger.drawn import examples
 from tests.ledger.test_reversals import paid, reverse
 from tests.people import Tenant
 
@@ -137,7 +137,7 @@ REFERENCES = st.none() | long(st.text(CHARACTERS, min_size=1, max_size=20), 255)
 DESCRIPTIONS = st.none() | long(st.text(CHARACTERS, min_size=1, max_size=40), 500)
 
 
-@settings(SETTINGS, max_examples=100)
+@examples(50)
 @given(reference=REFERENCES, description=DESCRIPTIONS)
 @example(reference='the "grey" one', description='=1,"2"\r\n"')
 def test_every_text_comes_back_from_csv(reference: str | None, description: str | None) -> None:
@@ -237,7 +237,7 @@ PATHS = long(st.text("abcXYZ019_.@+-:", min_size=1, max_size=30), 255)
 NAMES = st.builds(AccountName, st.uuids(), PATHS)
 
 
-@settings(SETTINGS, max_examples=200)
+@examples(80)
 @given(
     account=NAMES,
     counterparties=st.lists(NAMES, min_size=1, max_size=10).map(tuple),
