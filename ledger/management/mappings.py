@@ -47,6 +47,8 @@ def bank_of(mapping: str) -> Bank:
         raise CommandError(f"{mapping} cannot be read: {error.strerror or error}.") from error
     except ValueError as error:  # no UTF-8, or no TOML, with its place
         raise CommandError(f"{mapping} is no TOML: {error}.") from error
+    except RecursionError as error:
+        raise CommandError(f"{mapping} is no mapping: it is nested too deeply.") from error
     except Invalid as refusal:
         place = refusal.errors[0].pointer.removeprefix("/").replace("/", ".")
         raise CommandError(f"{mapping} is no mapping: {f'{place}: ' if place else ''}{refusal.detail}.") from refusal

@@ -368,6 +368,7 @@ def test_an_account_that_is_not_named_or_does_not_fit_is_a_plain_error(main, tmp
             "is no mapping: columns: debit and credit go together.",
         ),
         (MAPPING + 'thousand = " "', "is no mapping: number.thousand: Object contains unknown field `thousand`."),
+        ("a = " + "[" * 100_000, "is no mapping: it is nested too deeply."),
         ("header = false" + MAPPING, "is no mapping: the column 'Datum': with a header columns have names"),
     ],
 )
