@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django_ratelimit.core import get_usage
 
+from config.api.handler import APIS
 from config.api.problems import problem
 from config.api.refusals import RateLimited
 
 # Logins have a limit of their own, and monitors ask how we are as often as they like.
-API = ("/v2/", "/api/")
 FREE = "/v2/health"
 DOCUMENTS = ("/docs", "/redoc")
 API_DOCUMENTS = ("/docs", "/schema")
@@ -39,7 +39,7 @@ class Strangers:
 
 def _is_strangers(request: HttpRequest) -> bool:
     path = request.path_info
-    if path.startswith(API):
+    if path.startswith(APIS):
         is_open = "HTTP_AUTHORIZATION" not in request.META or path.endswith(API_DOCUMENTS)
         return is_open and not path.startswith(FREE)
     return path.startswith(DOCUMENTS)

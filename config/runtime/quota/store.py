@@ -7,13 +7,12 @@ does not tell within HELD_S counts as spent. So no client gets more than its quo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
 from redis import Redis
-from redis.exceptions import NoScriptError
+from redis.commands.core import Script
 
 from config.runtime.quota.bucket import TOKEN, Quota
 
@@ -72,7 +71,6 @@ local drained_ms = math.ceil((debt + held) / rate / 1000)
 redis.call('SET', KEYS[1], cmsgpack.pack({{debt, now, leases}}), 'PX', drained_ms + {SET_BACK_US_MAX // 1000})
 return {{taken, debt, held, lent}}
 """
-SHA = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()
 
 
 class Taken(NamedTuple):
@@ -95,7 +93,7 @@ class Store:
     """The buckets in one Redis, asked as its client asks: a guarded one raises `RedisAway` in an outage."""
 
     def __init__(self, client: Redis) -> None:
-        self._client = client
+        self._take: Script = client.register_script(TAKE)
 
     def take(
         self,
@@ -115,12 +113,5 @@ class Store:
         told = [part for one in ended for part in one]
         now = "" if now_us is None else now_us
         args: list[str | int] = [now, quota.per_minute, quota.burst, cost, lease, size, *told]
-        taken, debt, held, lent = self._run(f"quota:{{{client_id}}}", args)
+        taken, debt, held, lent = self._take(keys=[f"quota:{{{client_id}}}"], args=args)
         return Taken(bool(taken), debt, held, lent)
-
-    def _run(self, key: str, args: list[str | int]) -> list[int]:
-        """Run the script: by its hash where Redis knows it, which nearly always it does."""
-        try:
-            return self._client.execute_command("EVALSHA", SHA, 1, key, *args)  # type: ignore[no-any-return, no-untyped-call]
-        except NoScriptError:
-            return self._client.execute_command("EVAL", TAKE, 1, key, *args)  # type: ignore[no-any-return, no-untyped-call]
