@@ -175,7 +175,7 @@ STRANGERS_PER_MINUTE = ENV.strangers_per_minute
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["ledger.clients.authentication.BearerAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["config.api.permissions.HasScope"],
+    "DEFAULT_PERMISSION_CLASSES": ["config.api.permissions.HasScope", "config.api.conditional.ConditionsAreMet"],
     "DEFAULT_THROTTLE_CLASSES": ["ledger.clients.throttles.QuotaThrottle"],
     "DEFAULT_PARSER_CLASSES": ["config.api.json.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["config.api.json.JSONRenderer"],

@@ -48,7 +48,12 @@ RATE_LIMIT = {
     },
 }
 REQUEST_ID = {"description": "Identifies this request in our logs.", "schema": {"type": "string"}, "required": True}
-ETAG = {"description": "Names this answer, byte for byte; weak where it is compressed.", "schema": {"type": "string"}}
+ETAG = {
+    "description": "Names this answer, byte for byte; weak where it is compressed. `If-Match` takes it without its `W/`.",
+    "schema": {"type": "string"},
+}
+IF_MATCH = "Do it only if the object stands as this ETag names it, or one of several with commas; `*` is any."
+CONTENT_LOCATION = {"description": "What the answer shows, and what its ETag names.", "schema": {"type": "string"}}
 NOT_MODIFIED = {
     "description": "The client has it already.",
     "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "X-Request-ID", *RATE_LIMIT)},
@@ -98,8 +103,9 @@ def header(name: str, schema: dict[str, Any], *, required: bool = False, descrip
 class Schema(AutoSchema):
     """Documents what the kit does around a view.
 
-    A view says the rest: `required_scopes`, `idempotency_required` and `prefer_honoured` (both sets of actions or
-    methods), and, for lists, `paged` (likewise) with `filterset_class`; those `unfiltered` take none of its filters.
+    A view says the rest: `required_scopes`, `idempotency_required`, `prefer_honoured` and `conditional` (sets of
+    actions or methods), and, for lists, `paged` (likewise) with `filterset_class`; those `unfiltered` take none of its
+    filters.
     """
 
     def get_auth(self) -> list[dict[str, Any]]:
@@ -126,7 +132,10 @@ class Schema(AutoSchema):
             response.setdefault("headers", {}).update(_headers(is_limited=self.get_auth() != [{}]))
         if self.method == "GET":
             operation["responses"]["304"] = {"$ref": "#/components/responses/NotModified"}
-            operation["responses"]["200"].setdefault("headers", {})["ETag"] = {"$ref": "#/components/headers/ETag"}
+            operation["responses"]["200"]["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
+        if self._says("conditional"):
+            named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "Content-Location")}
+            operation["responses"]["200"]["headers"].update(named)
         for status in self._problem_statuses():
             operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
         operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -140,6 +149,8 @@ class Schema(AutoSchema):
         if self.method == "POST":
             required = self._says("idempotency_required")
             yield header(idempotency.HEADER, IDEMPOTENCY_KEY, required=required, description="Makes repeating safe.")
+        if self._says("conditional"):
+            yield header("If-Match", {"type": "string"}, description=IF_MATCH)
         if self._says("prefer_honoured"):
             example = f"`wait=N` (1 to {prefer.WAIT_S_MAX} s, RFC 7240)."
             yield header("Prefer", {"type": "string"}, description=example)
@@ -162,7 +173,7 @@ class Schema(AutoSchema):
             yield from (401, 403)
         if "{" in self.path:
             yield 404
-        if self.method == "GET":
+        if self.method == "GET" or self._says("conditional"):
             yield 412
         if self.method in _WITH_BODY:
             yield from (409, 413, 415, 422)
@@ -198,7 +209,9 @@ def add_problems(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     components = result["components"]
     own, others = _schemas(Problem)
     components.setdefault("schemas", {}).update({"Problem": own, **others})
-    components.setdefault("headers", {}).update({"X-Request-ID": REQUEST_ID, "ETag": ETAG, **RATE_LIMIT})
+    components.setdefault("headers", {}).update(
+        {"X-Request-ID": REQUEST_ID, "ETag": ETAG, "Content-Location": CONTENT_LOCATION, **RATE_LIMIT}
+    )
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     components["responses"] = {f"Problem{status}": _response(status) for status in _MEANINGS}
     components["responses"]["NotModified"] = NOT_MODIFIED

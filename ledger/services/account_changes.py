@@ -44,7 +44,10 @@ _STATE, _LIMITS = ("status", "frozen"), ("floor", "ceiling")
 
 
 class Asked(TypedDict):
-    """Which account is to change, who asks for it, and why."""
+    """Which account is to change, who asks for it, and why.
+
+    `condition` is called with the account as it stands behind its lock; what it raises leaves the account so.
+    """
 
     client_id: int
     account_id: UUID
@@ -52,6 +55,7 @@ class Asked(TypedDict):
     reason: str
     request_id: NotRequired[str]
     claim: NotRequired[Claim | None]
+    condition: NotRequired[Callable[[AccountShape], None] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,7 @@ def _change(
     reason: str,
     request_id: str = "",
     claim: Claim | None = None,
+    condition: Callable[[AccountShape], None] | None = None,
 ) -> Changed:
     """Let `change` move the fields of the row, and keep what moved; refuse as `unchanged` when nothing did."""
     with transaction.atomic(durable=True):
@@ -148,6 +153,8 @@ def _change(
         lock_balance(get_account(client_id, account_id).account_id)
         row = get_account(client_id, account_id)  # as the last posting left it
         before = account_shape(row)
+        if condition is not None:
+            condition(before)
         change(row)
         after = account_shape(row)
         moved = {

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from config.api.conditional import condition_of, etag_of
 from config.api.decoding import decode
 from config.api.filters import refuse_odd_parameters
 from config.api.openapi import page_of as page_schema
@@ -40,7 +41,11 @@ B = TypeVar("B", bound=ChangeIn)
 
 
 class AccountChangeViewSet(ViewSet):
-    """Changes of accounts of the client that asks. A change that was made already is refused by its own name."""
+    """Changes of accounts of the client that asks. A change that was made already is refused by its own name.
+
+    With `If-Match` an account changes only if it stands as it was read; a booking alters it, too. A repetition of what
+    was done is answered as before.
+    """
 
     lookup_value_converter = "uuid"
     required_scopes = {
@@ -51,6 +56,7 @@ class AccountChangeViewSet(ViewSet):
         "limits": "accounts:write",
         "history": "accounts:read",
     }
+    conditional = {"freeze", "unfreeze", "close", "reopen", "limits"}
     paged = {"history"}
 
     @extend_schema(request=SidesIn, responses=AccountShape, summary="Freeze an account")
@@ -102,8 +108,12 @@ def _asked(request: Request, pk: UUID, operation: str, into: type[B]) -> tuple[B
         "reason": body.reason,
         "request_id": request_id(),
         "claim": claim,
+        "condition": condition_of(request),
     }
 
 
 def _answer(changed: Changed) -> Response:
-    return Response(changed.account, headers={"Idempotent-Replayed": "true"} if changed.replayed else {})
+    headers = {"Content-Location": f"/v2/accounts/{changed.account.id}", "ETag": etag_of(changed.account)}
+    if changed.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(changed.account, headers=headers)
