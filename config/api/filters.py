@@ -15,10 +15,11 @@ from django.core.validators import EMPTY_VALUES
 from django.db.models import Model, QuerySet
 from django.http import QueryDict
 
-from config.api import pages
 from config.runtime.errors import DomainError, FieldError, Kind
 
 LIST_LENGTH_MAX = 100
+# What every list of pages takes beside its filters; config.api.pages reads them.
+PAGING = frozenset({"limit", "cursor", "count"})
 PARAMETER_CODES = {
     "parameter_unknown": "The operation has no such parameter.",
     "parameter_empty": "The parameter has no value; leave it out instead.",
@@ -101,7 +102,7 @@ class StrictFilterSet(django_filters.FilterSet):
     """Base of every list's filters: read the parameters once, then `narrow` any queryset of the model by them."""
 
     @classmethod
-    def read(cls, parameters: QueryDict, *, also: Collection[str] = pages.PARAMETERS) -> Self:
+    def read(cls, parameters: QueryDict, *, also: Collection[str] = PAGING) -> Self:
         """Return the filters of a request; `also` names the parameters that somebody else reads.
 
         Raises:

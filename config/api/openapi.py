@@ -49,10 +49,14 @@ RATE_LIMIT = {
 }
 REQUEST_ID = {"description": "Identifies this request in our logs.", "schema": {"type": "string"}, "required": True}
 ETAG = {
-    "description": "Names this answer, byte for byte; weak where it is compressed. `If-Match` takes it without its `W/`.",
+    "description": "Names this answer, byte for byte; weak where it is compressed. `If-Match` takes it without `W/`.",
     "schema": {"type": "string"},
 }
-IF_MATCH = "Do it only if the object stands as this ETag names it, or one of several with commas; `*` is any."
+IF_MATCH = (
+    "Do it only if the object stands as this ETag names it, or one of several with commas; `*` is any. A booking "
+    "alters an account, too. A repetition with the same Idempotency-Key is answered whatever stands there."
+)
+COUNT = "Say how many rows there are on all pages, up to 10,000. For keys alone."
 CONTENT_LOCATION = {"description": "What the answer shows, and what its ETag names.", "schema": {"type": "string"}}
 NOT_MODIFIED = {
     "description": "The client has it already.",
@@ -85,7 +89,12 @@ class Problem(msgspec.Struct):
 @cache
 def page_of(row: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """Return the struct of a list answer whose rows are `row`: for `extend_schema(responses=…)`."""
-    members = [("data", list[row]), ("next_cursor", str | None), ("prev_cursor", str | None)]  # type: ignore[valid-type]  # a type made at run time
+    members: list[Any] = [
+        ("data", list[row]),  # type: ignore[valid-type]  # a type made at run time
+        ("next_cursor", str | None),
+        ("prev_cursor", str | None),
+        ("count", pages.Count | msgspec.UnsetType, msgspec.UNSET),
+    ]
     return whole(msgspec.defstruct(f"{row.__name__}Page", members))
 
 
@@ -105,7 +114,7 @@ class Schema(AutoSchema):
 
     A view says the rest: `required_scopes`, `idempotency_required`, `prefer_honoured` and `conditional` (sets of
     actions or methods), and, for lists, `paged` (likewise) with `filterset_class`; those `unfiltered` take none of its
-    filters.
+    filters, and those `uncounted` no `count`.
     """
 
     def get_auth(self) -> list[dict[str, Any]]:
@@ -158,6 +167,8 @@ class Schema(AutoSchema):
             limit = {"type": "integer", "minimum": 1, "maximum": pages.LIMIT_MAX, "default": pages.LIMIT_DEFAULT}
             yield OpenApiParameter("limit", limit)
             yield OpenApiParameter("cursor", {"type": "string", "maxLength": pages.CURSOR_BYTES_MAX})
+            if not self._says("uncounted"):
+                yield OpenApiParameter("count", bool, description=COUNT)
             yield from () if self._says("unfiltered") else self._filters()
 
     def _filters(self) -> Iterator[OpenApiParameter]:

@@ -9,18 +9,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from django.core.signing import BadSignature, Signer
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from rest_framework.request import Request
 
-from config.api.principal import Principal
+from config.api.filters import PAGING, parse_flag
+from config.api.principal import NotForUsers, Principal
+from config.runtime.deadline import Overdue, ended_within
 from config.runtime.errors import DomainError, FieldError, Kind
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
 WINDOW = 10_000
 CURSOR_BYTES_MAX = 512
-PARAMETERS = frozenset({"limit", "cursor"})
+PARAMETERS = PAGING
+COUNT_MAX = 10_000
+# Of rows that no index finds, so many are looked at to count them.
+COUNT_WINDOW = 100_000
+COUNT_WITHIN_S = 1.0
 
 M = TypeVar("M", bound=Model)
 
@@ -43,6 +51,13 @@ class CursorMismatch(DomainError):
     kind, code = Kind.MALFORMED, "cursor_mismatch"
 
 
+class Count(msgspec.Struct, frozen=True):
+    """How many rows a list has, on all its pages; capped, it has at least so many."""
+
+    value: int
+    is_capped: bool
+
+
 @dataclass(frozen=True, slots=True)
 class PageQuery:
     """Which page is asked for. `binding` names the list: who asks, where, with which filters."""
@@ -50,42 +65,47 @@ class PageQuery:
     binding: str
     limit: int = LIMIT_DEFAULT
     cursor: str = ""
+    is_counted: bool = False
 
     @classmethod
     def of(cls, request: Request, *, filters: str = "") -> PageQuery:
-        """Read `limit` and `cursor`; `filters` is the canonical text of the list's filters.
+        """Read `limit`, `cursor` and `count`; `filters` is the canonical text of the list's filters.
 
         Raises:
             LimitOutOfRange
+            ParametersRefused: `count` is neither true nor false.
+            NotForUsers: a user's token wants rows counted, among them those that it is not shown.
         """
         caller = request.auth
+        is_counted = parse_flag(request.query_params, "count")
+        if is_counted and isinstance(caller, Principal) and caller.user_id is not None:
+            raise NotForUsers
         who = f"{caller.client_id}/{caller.user_id or ''}" if isinstance(caller, Principal) else ""
         return cls(
             binding=f"{who}\n{request.path}\n{filters}",
             limit=limit_of(request),
             cursor=request.query_params.get("cursor", ""),
+            is_counted=is_counted,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[M]):
-    """Rows in the list's order, and how to go on in both directions."""
+    """Rows in the list's order, how to go on in both directions, and, if it was asked, how many there are in all."""
 
     rows: list[M]
     next_cursor: str | None
     prev_cursor: str | None
+    count: Count | None = None
 
     def answer(self, render: Callable[[M], Any]) -> dict[str, Any]:
-        """Return `{"data": […], "next_cursor", "prev_cursor"}`, each row rendered by itself."""
+        """Return `{"data": […], "next_cursor", "prev_cursor"}`, each row rendered by itself; and `count`, if any."""
         return self.answer_all([render(row) for row in self.rows])
 
     def answer_all(self, shapes: list[Any]) -> dict[str, Any]:
         """Return the same of rows that are rendered already."""
-        return {
-            "data": shapes,
-            "next_cursor": self.next_cursor,
-            "prev_cursor": self.prev_cursor,
-        }
+        shown = {"data": shapes, "next_cursor": self.next_cursor, "prev_cursor": self.prev_cursor}
+        return shown if self.count is None else shown | {"count": self.count}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +145,8 @@ def page_of(
     start = _read(query.cursor, list_digest) if query.cursor else None
     backward = start is not None and start.backward
     rising = descending == backward
-    parts = [
-        _part(one, start, query.limit, rising=rising, narrow=narrow, field=field, window=window)
-        for one in ([scope] if isinstance(scope, QuerySet) else scope)
-    ]
+    scopes = [scope] if isinstance(scope, QuerySet) else scope
+    parts = [_part(one, start, query.limit, rising=rising, narrow=narrow, field=field, window=window) for one in scopes]
     found: list[M]
     found, edge = _merged(parts, field, rising=rising)
     if len(found) > query.limit:
@@ -140,7 +158,12 @@ def page_of(
     if backward:
         found.reverse()
         ahead, behind = behind, ahead
-    return Page(rows=found, next_cursor=_write(ahead, list_digest), prev_cursor=_write(behind, list_digest))
+    return Page(
+        rows=found,
+        next_cursor=_write(ahead, list_digest),
+        prev_cursor=_write(behind, list_digest),
+        count=_count(scopes, found, narrow, field, rising=not descending) if query.is_counted else None,
+    )
 
 
 def _part(
@@ -157,12 +180,43 @@ def _part(
     rows = scope.order_by(field if rising else f"-{field}")
     if start is not None:
         rows = rows.filter(**{f"{field}__{'gt' if rising else 'lt'}{'e' * start.inclusive}": start.value})
-    edge = None
-    # Filters of which none is given leave the rows as they are: then there is nothing to look for.
-    if narrow is not None and narrow(rows).query.where != rows.query.where:
-        edge = next(iter(rows.values_list(field, flat=True)[window - 1 : window]), None)
-        rows = narrow(rows if edge is None else rows.filter(**{f"{field}__{'lte' if rising else 'gte'}": edge}))
+    rows, edge = _narrowed(rows, narrow, field, rising=rising, window=window)
     return list(rows[: limit + 1]), edge
+
+
+def _narrowed(
+    rows: QuerySet[M], narrow: Callable[[QuerySet[M]], QuerySet[M]] | None, field: str, *, rising: bool, window: int
+) -> tuple[QuerySet[M], Any]:
+    """Return of the first `window` rows those that pass the filters, and the value of the last of them, if it is cut.
+
+    Filters of which none is given leave the rows as they are: then there is nothing to look for.
+    """
+    if narrow is None or narrow(rows).query.where == rows.query.where:
+        return rows, None
+    edge = next(iter(rows.values_list(field, flat=True)[window - 1 : window]), None)
+    return narrow(rows if edge is None else rows.filter(**{f"{field}__{'lte' if rising else 'gte'}": edge})), edge
+
+
+def _count(
+    scopes: Sequence[QuerySet[M]],
+    found: Sequence[M],
+    narrow: Callable[[QuerySet[M]], QuerySet[M]] | None,
+    field: str,
+    *,
+    rising: bool,
+) -> Count:
+    """Count up to 10,000 rows of a list, within a second; when that is over, those that were found on the page."""
+    value, is_cut = 0, False
+    try:
+        with transaction.atomic(), ended_within(COUNT_WITHIN_S):
+            for scope in scopes:
+                ordered = scope.order_by(field if rising else f"-{field}")
+                rows, edge = _narrowed(ordered, narrow, field, rising=rising, window=COUNT_WINDOW)
+                value += rows.order_by().values_list(field)[: COUNT_MAX + 1].count()
+                is_cut |= edge is not None
+    except Overdue:
+        return Count(len(found), is_capped=True)
+    return Count(min(value, COUNT_MAX), is_capped=is_cut or value > COUNT_MAX)
 
 
 def _merged(parts: Sequence[tuple[list[M], Any]], field: str, *, rising: bool) -> tuple[list[M], Any]:

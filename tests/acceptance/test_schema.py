@@ -22,8 +22,8 @@ from tests.ledger.letters import recorded
 from tests.people import Tenant
 
 EXAMPLES_PER_OPERATION = 15
-# What only the service can check: a signature, a state, and the grammar of RFC 7240. And what answers with an object that nobody
-# can look at afterwards.
+# What only the service can check: a signature, a state, and the grammar of RFC 7240. And what answers with an object
+# that nobody can look at afterwards.
 NOT_MADE_UP = {"cursor", "after", "If-Match", "Prefer", "dry_run"}
 ENDING_KEYS = r"/v2/keys/.*/(rotate|revoke)$"
 # A schema cannot say which currencies and accounts there are: 422 is for what is well-formed and still impossible.

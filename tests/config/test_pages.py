@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from random import Random
 from typing import ClassVar
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from django.core.signing import Signer
 from django.db import connection, models
 from django.test import Client
 
-from config.api.pages import CursorMalformed, CursorMismatch, Page, PageQuery, page_of
-from config.runtime.ids import uuid7
+from config.api import pages
+from config.api.pages import Count, CursorMalformed, CursorMismatch, Page, PageQuery, page_of
+from config.runtime.ids import first_at, uuid7
 from tests.config.routes import Row
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -45,8 +47,8 @@ def rows(db) -> Iterator[None]:
         cursor.execute("DROP TABLE config_test_row, config_test_tagged")
 
 
-def query(cursor: str | None = None, *, limit: int = 200, binding: str = "list") -> PageQuery:
-    return PageQuery(binding=binding, limit=limit, cursor=cursor or "")
+def query(cursor: str | None = None, *, limit: int = 200, binding: str = "list", count: bool = False) -> PageQuery:
+    return PageQuery(binding=binding, limit=limit, cursor=cursor or "", is_counted=count)
 
 
 def blue(rows: models.QuerySet[Row]) -> models.QuerySet[Row]:
@@ -101,6 +103,31 @@ def test_rows_that_arrive_or_go_while_paging_neither_repeat_nor_hide_others(rows
         page = page_of(Row.objects.all(), query(page.next_cursor))
 
     assert seen == expected
+
+
+def test_rows_of_one_millisecond_page_both_ways_while_others_come_between_them(rows):
+    places = Random(7).sample(range(1 << 62), COUNT + 100)
+    made = [UUID(int=first_at(AT).int | place) for place in places]
+    there, coming = made[:COUNT], iter(made[COUNT:])
+    Tagged.objects.bulk_create(Tagged(id=identifier) for identifier in there)
+
+    def walked(start: str | None, way: str) -> tuple[list[UUID], Page[Tagged]]:
+        page = page_of(Tagged.objects.all(), query(start))
+        seen = [row.pk for row in page.rows]
+        while cursor := getattr(page, way):
+            Tagged.objects.create(id=next(coming))
+            page = page_of(Tagged.objects.all(), query(cursor))
+            found = [row.pk for row in page.rows]
+            seen = seen + found if way == "next_cursor" else found + seen
+        return seen, page
+
+    onward, last = walked(None, "next_cursor")
+    back, _ = walked(last.prev_cursor, "prev_cursor")
+
+    known, expected = set(there), sorted(there, reverse=True)
+    for seen in (onward, back + [row.pk for row in last.rows]):
+        assert [one for one in seen if one in known] == expected
+        assert seen == sorted(set(seen), reverse=True)
 
 
 def test_new_rows_are_met_on_the_way_back(rows):
@@ -205,6 +232,47 @@ def test_filters_that_are_given_cost_one_statement_more(rows, django_assert_num_
         page_of(Row.objects.all(), query(), narrow=blue)
 
 
+def test_a_count_is_of_the_whole_list_on_whichever_page(rows):
+    first = page_of(Row.objects.all(), query(limit=10, count=True))
+    second = page_of(Row.objects.all(), query(first.next_cursor, limit=10, count=True))
+    parts = [Row.objects.filter(color="blue"), Row.objects.filter(color="red", pk__lte=300)]
+
+    assert first.count == second.count == Count(COUNT, is_capped=False)
+    assert page_of(Row.objects.all(), query(count=True), narrow=blue).count == Count(50, is_capped=False)
+    assert page_of(parts, query(count=True), descending=False).count == Count(50 + 99, is_capped=False)
+    assert page_of(Row.objects.none(), query(count=True)).count == Count(0, is_capped=False)
+
+
+@pytest.mark.parametrize(("most", "counted"), [(COUNT, Count(COUNT, False)), (COUNT - 1, Count(COUNT - 1, True))])
+def test_a_count_ends_at_its_cap_and_says_so(rows, monkeypatch, django_assert_num_queries, most: int, counted: Count):
+    monkeypatch.setattr(pages, "COUNT_MAX", most)
+
+    with django_assert_num_queries(4) as asked:  # the page, BEGIN, the count, COMMIT
+        assert page_of(Row.objects.all(), query(count=True)).count == counted
+
+    assert f"LIMIT {most + 1})" in asked[2]["sql"]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_what_no_index_finds_is_counted_in_a_window(rows, monkeypatch, descending: bool):
+    monkeypatch.setattr(pages, "COUNT_WINDOW", 1000)
+
+    page = page_of(Row.objects.all(), query(count=True), narrow=blue, descending=descending)
+
+    assert page.count == Count(10, is_capped=True)
+
+
+def test_a_count_that_takes_too_long_is_that_of_the_page(rows, monkeypatch):
+    monkeypatch.setattr(pages, "COUNT_WITHIN_S", 0.05)
+
+    def slow(found: models.QuerySet[Row]) -> models.QuerySet[Row]:
+        return found.extra(where=["pg_sleep(0.01) IS NOT NULL"])
+
+    page = page_of(Row.objects.all(), query(limit=2, count=True), narrow=slow)
+
+    assert (len(page.rows), page.count) == (2, Count(2, is_capped=True))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -244,6 +312,20 @@ class TestThroughTheStack:
         assert [row["id"] for row in second["data"]] == [14991, 14988]
         assert first["prev_cursor"] is None
         assert second["prev_cursor"] is not None
+
+    def test_a_count_is_answered_on_request_alone(self, rows, client: Client):
+        counted = client.get("/v2/orders?color=red&limit=2&count=true", headers=KEY).json()
+
+        assert counted["count"] == {"value": COUNT - 50, "is_capped": False}
+        for more in ("", "&count=false", f"&cursor={counted['next_cursor']}"):
+            assert "count" not in client.get(f"/v2/orders?color=red&limit=2{more}", headers=KEY).json()
+
+    @pytest.mark.parametrize("count", ["yes", "True", "1", "exact"])
+    def test_a_count_is_true_or_false(self, client: Client, count: str):
+        answer = client.get(f"/v2/orders?count={count}", headers=KEY)
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "parameters_refused")
+        assert [error["pointer"] for error in answer.json()["errors"]] == ["count"]
 
     @pytest.mark.parametrize("limit", ["0", "201", "-1", "1.5", "x", "%2B1", "1e1", "%D9%A1", "00001"])
     def test_a_limit_out_of_range_is_refused_and_not_clamped(self, client: Client, limit: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def change(bank: Tenant, account: Any, action: str, if_match: str, *, key: str |
 
 
 def etag(bank: Tenant, account: Any) -> str:
-    return bank.get(f"/v2/accounts/{account.id}")["ETag"]
+    return str(bank.get(f"/v2/accounts/{account.id}")["ETag"])
 
 
 def code(answer: Any) -> tuple[int, str]:
@@ -111,12 +112,11 @@ def test_of_two_that_know_the_same_state_one_wins(bank: Tenant) -> None:
 
     with locked(alice) as holder, ThreadPoolExecutor(2) as pool:
         asked = [
-            pool.submit(in_thread, lambda action=action: change(bank, alice, action, read).status_code)
-            for action in ("freeze", "limits")
+            pool.submit(in_thread, partial(change, bank, alice, action, read)) for action in ("freeze", "limits")
         ]
         assert wait_until(lambda: waiting_for_locks() == 2, timeout_s=4)
         holder.execute("COMMIT")
-        statuses = [one.result() for one in asked]
+        statuses = [one.result().status_code for one in asked]
 
     assert sorted(statuses) == [200, 412]
     assert len(bank.get(f"/v2/accounts/{alice.id}/history").json()["data"]) == 1

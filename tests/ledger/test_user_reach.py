@@ -104,6 +104,13 @@ def test_lists_show_what_is_the_user_s_whatever_is_asked_for(town: Town) -> None
     assert len(alice.get("/v2/transactions?account=users:alice:USD&user_id=alice").json()["data"]) == 2
 
 
+def test_a_user_does_not_learn_how_many_rows_there_are(town: Town) -> None:
+    """Among them are those that a page leaves out: the fees of others."""
+    for name in ("accounts", "transactions"):
+        answer = town.user("alice").get(f"/v2/{name}?count=true")
+        assert (answer.status_code, answer.json()["code"]) == (403, "not_for_users")
+
+
 def test_what_is_another_user_s_is_told_like_what_is_missing_on_every_route(town: Town) -> None:
     alice, missing_id = town.user("alice"), uuid7()
     others: dict[str, list[Any]] = {"accounts": [town.carol.id, town.bob.id, town.bank.account("cash:USD").id]}

@@ -41,11 +41,7 @@ B = TypeVar("B", bound=ChangeIn)
 
 
 class AccountChangeViewSet(ViewSet):
-    """Changes of accounts of the client that asks. A change that was made already is refused by its own name.
-
-    With `If-Match` an account changes only if it stands as it was read; a booking alters it, too. A repetition of what
-    was done is answered as before.
-    """
+    """Changes of accounts of the client that asks. A change that was made already is refused by its own name."""
 
     lookup_value_converter = "uuid"
     required_scopes = {

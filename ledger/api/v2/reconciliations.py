@@ -74,6 +74,7 @@ class ReconciliationViewSet(ViewSet):
     }
     quota_costs = {"create": 10}
     paged = {"list", "retrieve"}
+    uncounted = {"retrieve"}
 
     @extend_schema(
         request=ReconciliationIn, responses={201: ReconciliationShape}, summary="Compare a statement with an account"
@@ -112,7 +113,7 @@ class ReconciliationViewSet(ViewSet):
     @extend_schema(responses=ReconciliationDetailShape, summary="Look at a reconciliation and its breaks")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Answer the reconciliation with a page of its breaks; `breaks.next_cursor` leads to the next."""
-        refuse_odd_parameters(request.query_params, known=PARAMETERS)
+        refuse_odd_parameters(request.query_params, known=PARAMETERS - {"count"})
         row = get_reconciliation(principal_of(request).client_id, pk)
         page: Page[ReconciliationBreak] = page_of(
             breaks_of(row), PageQuery.of(request), field="index", descending=False
