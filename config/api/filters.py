@@ -26,6 +26,8 @@ PARAMETER_CODES = {
     "parameter_repeated": "The parameter is given more than once.",
     "parameter_invalid": "The value is none that the parameter takes.",
 }
+MEMBERS_MAX, MEMBER_LENGTH_MAX = 10, 500
+MEMBER_KEY = r"[A-Za-z0-9_.-]{1,40}"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -99,7 +101,13 @@ class ChoicesFilter(django_filters.Filter):
 
 
 class StrictFilterSet(django_filters.FilterSet):
-    """Base of every list's filters: read the parameters once, then `narrow` any queryset of the model by them."""
+    """Base of every list's filters: read the parameters once, then `narrow` any queryset of the model by them.
+
+    `contained` names a column of JSON objects: `metadata.order=7` finds those that hold the text "7" under that key, by
+    containment. No key of a client's ever becomes a look-up of Django's.
+    """
+
+    contained: ClassVar[str] = ""
 
     @classmethod
     def read(cls, parameters: QueryDict, *, also: Collection[str] = PAGING) -> Self:
@@ -108,12 +116,14 @@ class StrictFilterSet(django_filters.FilterSet):
         Raises:
             ParametersRefused: with one error for each parameter that is wrong.
         """
-        refuse_odd_parameters(parameters, known={*cls.base_filters, *also})
+        members = [name for name in parameters if cls.contained and name.startswith(f"{cls.contained}.")]
+        refuse_odd_parameters(parameters, known={*cls.base_filters, *also, *members})
         filters = cls(data=parameters, queryset=_nothing(cls))
         refused = {name: " ".join(messages) for name, messages in filters.form.errors.items()}
         for name in parameters:  # a field that gives nothing for a value that is there would filter nothing
             if name in filters.filters and filters.form.cleaned_data.get(name) in EMPTY_VALUES:
                 refused.setdefault(name, PARAMETER_CODES["parameter_invalid"])
+        refused |= _refused_members(cls.contained, members, parameters)
         errors = tuple(FieldError(name, "parameter_invalid", detail) for name, detail in refused.items())
         if errors:
             raise ParametersRefused(errors=errors)
@@ -122,12 +132,23 @@ class StrictFilterSet(django_filters.FilterSet):
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return those of `rows` that pass every filter given."""
         narrowed: QuerySet[Any] = self.filter_queryset(rows)
-        return narrowed
+        prefix = f"{self.contained}."
+        held = {name.removeprefix(prefix): self.data[name] for name in self.given - self.filters.keys()}
+        return narrowed.filter(**{f"{self.contained}__contains": held}) if held else narrowed
+
+    @property
+    def given(self) -> set[str]:
+        """The names of the filters that are given."""
+        return {
+            name
+            for name in self.data
+            if name in self.filters or (self.contained and name.startswith(f"{self.contained}."))
+        }
 
     @property
     def canonical(self) -> str:
         """Return the filters as one text that does not depend on the parameters' order: what a cursor is bound to."""
-        return urlencode(sorted((name, self.data[name]) for name in self.data if name in self.filters))
+        return urlencode(sorted((name, self.data[name]) for name in self.given))
 
 
 def refuse_odd_parameters(parameters: QueryDict, *, known: Collection[str]) -> None:
@@ -178,6 +199,19 @@ def _oddities(name: str, values: list[str], known: Collection[str]) -> Iterator[
         code = "parameter_invalid"
     if code:
         yield FieldError(name[:100], code, PARAMETER_CODES[code])
+
+
+def _refused_members(column: str, names: list[str], parameters: QueryDict) -> dict[str, str]:
+    """Return what is wrong with filters by the members of a JSON column, by their names."""
+    refused = {}
+    for place, name in enumerate(names):
+        if not re.fullmatch(MEMBER_KEY, name.removeprefix(f"{column}."), re.ASCII):
+            refused[name[:100]] = "A key has 1 to 40 characters: letters, digits and _.-"
+        elif len(parameters[name]) > MEMBER_LENGTH_MAX:
+            refused[name] = f"At most {MEMBER_LENGTH_MAX} characters."
+        elif place >= MEMBERS_MAX:
+            refused[name] = f"At most {MEMBERS_MAX} of them."
+    return refused
 
 
 def _nothing(filters: type[django_filters.FilterSet]) -> QuerySet[Model]:

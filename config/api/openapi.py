@@ -13,7 +13,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentIdentity, ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
 
-from config.api import idempotency, pages, prefer
+from config.api import filters, idempotency, pages, prefer
 from config.api.permissions import AUTHENTICATED, HasScope, scope_of
 from config.api.problems import CONTENT_TYPE
 
@@ -57,6 +57,7 @@ IF_MATCH = (
     "alters an account, too. A repetition with the same Idempotency-Key is answered whatever stands there."
 )
 COUNT = "Say how many rows there are on all pages, up to 10,000. For keys alone."
+MEMBERS = "Those that hold these texts under these keys, each a parameter of its own, such as `metadata.order=7`."
 CONTENT_LOCATION = {"description": "What the answer shows, and what its ETag names.", "schema": {"type": "string"}}
 NOT_MODIFIED = {
     "description": "The client has it already.",
@@ -173,6 +174,8 @@ class Schema(AutoSchema):
 
     def _filters(self) -> Iterator[OpenApiParameter]:
         filterset = getattr(self.view, "filterset_class", None)
+        if column := getattr(filterset, "contained", ""):
+            yield OpenApiParameter(column, _members_schema(column), description=MEMBERS, style="form", explode=True)
         for name, declared in getattr(filterset, "base_filters", {}).items():
             schema = _filter_schema(declared)
             style: dict[str, Any] = {"style": "form", "explode": False} if schema["type"] == "array" else {}
@@ -253,6 +256,16 @@ def _filter_schema(declared: Any) -> dict[str, Any]:
     elif choices:
         schema["enum"] = choices
     return schema
+
+
+def _members_schema(column: str) -> dict[str, Any]:
+    """Return the schema of an object that a URL shows as one parameter for each of its members."""
+    return {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{column}\\.{filters.MEMBER_KEY}$"},
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": filters.MEMBER_LENGTH_MAX},
+        "maxProperties": filters.MEMBERS_MAX,
+    }
 
 
 def _schemas(struct: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, Any]]:

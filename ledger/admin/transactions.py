@@ -10,15 +10,17 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from config.api.backoffice.filters import ChoiceFilter, DayFilter
+from config.api.backoffice.filters import ChoiceFilter, DayFilter, TextFilter
 from config.api.backoffice.parts import part_of
 from config.api.backoffice.shown import NOTHING, badge, json_block, moment
+from config.api.filters import ParametersRefused
 from ledger.admin.lines import bookings_of
 from ledger.admin.transaction_moves import TransactionMovesAdmin, amount_of, held_minor
 from ledger.clients.admin.filters import ClientFilter, is_client_chosen
@@ -29,6 +31,7 @@ from ledger.domain.receipts import receipt_code, transaction_id_of
 from ledger.domain.shapes import AUTOMATIC, MANUAL, MoveShape
 from ledger.domain.states import Status
 from ledger.errors import failure_shape
+from ledger.filters import TransactionTraits
 from ledger.kinds import KINDS
 from ledger.models import Journal, Transaction
 from ledger.queries.accounts import accounts_by_id
@@ -43,6 +46,18 @@ class StatusFilter(ChoiceFilter):
 
 class TypeFilter(ChoiceFilter):
     title, parameter_name, options = "type", "type", tuple(KINDS)
+
+
+class TraitsFilter(TextFilter):
+    """Whatever else GET /v2/transactions finds a transaction by, written as there."""
+
+    title, parameter_name = "as in the API, such as amount__gte=10&metadata.order=7", "traits"
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        try:
+            return TransactionTraits.read(QueryDict(self.text), also=()).narrow(rows)
+        except ParametersRefused as error:
+            raise IncorrectLookupParameters from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +101,10 @@ class TransactionAdmin(TransactionMovesAdmin):
     """One page tells the whole story of a transaction."""
 
     leading = MappingProxyType({ClientFilter.parameter_name: "client_id"})
-    scanning = frozenset({"status", "type"})
+    scanning = frozenset({"status", "type", "traits"})
     list_display = ("receipt_code", "client", "state", "amount", "debit_account", "credit_account", "created", "type")
     list_select_related = ("client", "currency", "debit_account", "credit_account")
-    list_filter = (ClientFilter, StatusFilter, TypeFilter, DayFilter)
+    list_filter = (ClientFilter, StatusFilter, TypeFilter, DayFilter, TraitsFilter)
     search_help_text = "A receipt code or an id. With a client chosen on the right also an idempotency key."
     change_form_template = "admin/ledger/transaction/change_form.html"
 

@@ -275,3 +275,22 @@ def test_an_exchange_shows_what_it_came_to_and_a_fee_is_named(shop: Tenant, view
     assert ("users:bob:EUR", "", "9.22 EUR") in LEG.findall(page)
     assert HOSTILE not in page
     assert 'id="terms"' not in viewer.page("ledger_transaction_change", shop.post(URL, body()).json()["id"])
+
+
+def test_staff_find_transactions_by_what_the_api_finds_them_by(bank: Tenant, viewer: Staff) -> None:
+    bank.person("alice", holding="10.00"), bank.person("bob")
+    sevens = [
+        bank.post(URL, body(amount, metadata={"order": "7"})).json()["receipt_code"] for amount in ("1.00", "2.00")
+    ]
+
+    def found(traits: str) -> list[str]:
+        return receipts(viewer.page("ledger_transaction_changelist", client=bank.client.name, traits=traits))
+
+    assert found("metadata.order=7") == sevens[::-1]
+    assert found("metadata.order=7&amount__gte=1.50") == sevens[1:]
+    assert found("status__in=failed,voided") == []
+
+
+def test_what_the_api_would_refuse_is_refused(viewer: Staff) -> None:
+    for traits in ("metadata.order", "nonsense=1", "amount=x", "user_id=alice", "a=\0", "metadata.a b=1"):
+        assert viewer.get("ledger_transaction_changelist", traits=traits).status_code == 302

@@ -111,9 +111,7 @@ def test_of_two_that_know_the_same_state_one_wins(bank: Tenant) -> None:
     read = etag(bank, alice)
 
     with locked(alice) as holder, ThreadPoolExecutor(2) as pool:
-        asked = [
-            pool.submit(in_thread, partial(change, bank, alice, action, read)) for action in ("freeze", "limits")
-        ]
+        asked = [pool.submit(in_thread, partial(change, bank, alice, action, read)) for action in ("freeze", "limits")]
         assert wait_until(lambda: waiting_for_locks() == 2, timeout_s=4)
         holder.execute("COMMIT")
         statuses = [one.result().status_code for one in asked]

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.people import Tenant
+from tests.people import Tenant, body
 
 
 def _walk(bank: Tenant, query: str, cursor_name: str = "next_cursor", start: str = "") -> list[list[str]]:
@@ -97,3 +97,83 @@ def test_a_page_costs_the_same_statements_however_many_rows(bank: Tenant, traffi
         bank.get(f"/v2/transactions?{query}")
 
     assert len(asked) == statements, [one["sql"] for one in asked]
+
+
+@pytest.fixture
+def orders(bank: Tenant) -> dict[str, str]:
+    """Transfers by the order that their metadata name, and ids."""
+    bank.person("alice", holding="10.00"), bank.person("bob")
+    said: dict[str, dict[str, Any]] = {
+        "as a text": {"order": "7", "shop": "north"},
+        "as a number": {"order": 7},
+        "another's": {"order": "77", "shop": "north"},
+        "under a key like a look-up": {"order__regex": "."},
+        "none": {},
+    }
+    return {
+        name: bank.post("/v2/transactions", body(metadata=metadata)).json()["id"] for name, metadata in said.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("metadata.order=7", ["as a text"]),
+        ("metadata.shop=north", ["another's", "as a text"]),
+        ("metadata.shop=north&metadata.order=7", ["as a text"]),
+        ("metadata.shop=north&type=transfer&amount__lt=2", ["another's", "as a text"]),
+        ("metadata.shop=north&type=fee", []),
+        ("metadata.order__regex=.", ["under a key like a look-up"]),
+        ("metadata.order=%257", []),
+        ("metadata.shop=North", []),
+        ("metadata.shop=north%20", []),
+        ("metadata.nobody=1", []),
+    ],
+)
+def test_metadata_are_found_by_their_texts(bank: Tenant, orders: dict[str, str], query: str, found: list[str]) -> None:
+    shown = bank.get(f"/v2/transactions?{query}&count=true").json()
+
+    assert [row["id"] for row in shown["data"]] == [orders[name] for name in found]
+    assert shown["count"] == {"value": len(found), "is_capped": False}
+
+
+def test_accounts_are_found_by_their_metadata_too(bank: Tenant) -> None:
+    bank.open("box", metadata={"branch": "17"})
+    bank.open("chest", metadata={"branch": 17})
+
+    assert [row["path"] for row in bank.get("/v2/accounts?metadata.branch=17").json()["data"]] == ["box"]
+
+
+def test_a_cursor_is_bound_to_the_metadata_that_are_looked_for(bank: Tenant, orders: dict[str, str]) -> None:
+    cursor = bank.get("/v2/transactions?metadata.shop=north&limit=1").json()["next_cursor"]
+
+    onward = bank.get(f"/v2/transactions?limit=1&cursor={cursor}&metadata.shop=north").json()
+    elsewhere = bank.get(f"/v2/transactions?limit=1&cursor={cursor}&metadata.shop=south")
+
+    assert [row["id"] for row in onward["data"]] == [orders["as a text"]]
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (400, "cursor_mismatch")
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "code"),
+    [
+        ("metadata=7", "metadata", "parameter_unknown"),
+        ("metadata.=7", "metadata.", "parameter_invalid"),
+        ("metadata.a%20b=7", "metadata.a b", "parameter_invalid"),
+        ("metadata.a%0A=7", "metadata.a\n", "parameter_invalid"),
+        ("metadata.%D9%A1=7", "metadata.\u0661", "parameter_invalid"),
+        (f"metadata.{'k' * 41}=7", f"metadata.{'k' * 41}", "parameter_invalid"),
+        (f"metadata.k={'v' * 501}", "metadata.k", "parameter_invalid"),
+        ("&".join(f"metadata.k{number}=7" for number in range(11)), "metadata.k10", "parameter_invalid"),
+        ("metadata.k=", "metadata.k", "parameter_empty"),
+        ("metadata.k=%00", "metadata.k", "parameter_invalid"),
+        ("metadata.k=1&metadata.k=2", "metadata.k", "parameter_repeated"),
+        ("Metadata.k=1", "Metadata.k", "parameter_unknown"),
+        ("metadata__k=1", "metadata__k", "parameter_unknown"),
+    ],
+)
+def test_odd_metadata_are_refused_by_name(bank: Tenant, query: str, name: str, code: str) -> None:
+    answer = bank.get(f"/v2/transactions?{query}")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "parameters_refused")
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(name, code)]

@@ -23,8 +23,8 @@ from config.runtime.clock import now
 from ledger.api.reach import reach_of
 from ledger.api.v2.bodies import AccountIn, LimitText, check_metadata
 from ledger.api.v2.claims import claim_of
-from ledger.api.v2.filters import AccountFilters
 from ledger.domain.shapes import AccountShape, BalanceAtShape, EntryShape
+from ledger.filters import AccountFilters
 from ledger.models import Entry
 from ledger.queries.accounts import account_shape
 from ledger.queries.balances import balance_at

@@ -26,12 +26,12 @@ from config.api.principal import principal_of
 from config.api.problems import problem
 from config.runtime.logging import annotate, request_id
 from ledger.api.v2.claims import claim_of
-from ledger.api.v2.filters import CreatedFilter
 from ledger.clients.models import CLIENT_NAME_LENGTH_MAX
 from ledger.events.dead_letters import letter_shape, without_messages
 from ledger.events.errors import ClientUnknown, DeadLettersUnclear, DeadLetterUnknown
 from ledger.events.models import DeadLetter, LetterStatus
 from ledger.events.shapes import DeadLetterDetailShape, DeadLetterShape, ReplaysShape
+from ledger.filters import CreatedFilter
 from ledger.queries.clients import find_client
 from ledger.queries.dead_letters import Selection, get_letter, letter_detail
 from ledger.services.dead_letter_runs import RATE_PER_S, REPLAY_MANY, Chosen, plan_replays, run_replays
@@ -84,7 +84,7 @@ class DeadLetterFilters(StrictFilterSet):
     @property
     def look(self) -> Callable[[QuerySet[Any]], QuerySet[Any]] | None:
         """Return what narrows the scope without an index, or None when nothing does."""
-        return self.narrow if (self.data.keys() & self.filters.keys()) - self._cuts else None
+        return self.narrow if self.given - self._cuts else None
 
     @property
     def _cuts(self) -> set[str]:

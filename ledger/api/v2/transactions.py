@@ -28,9 +28,9 @@ from ledger.actors import wake_posters
 from ledger.api.reach import reach_of
 from ledger.api.v2.bodies import TransactionIn, submission_of
 from ledger.api.v2.claims import claim_of
-from ledger.api.v2.filters import TransactionFilters
 from ledger.domain.shapes import AcceptedShape, HistoryShape, TransactionShape
 from ledger.domain.states import Status
+from ledger.filters import TransactionFilters
 from ledger.queries.transactions import get_transaction, history_of
 from ledger.services.retry import OPERATION as RETRY
 from ledger.services.retry import retry_transaction

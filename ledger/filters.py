@@ -1,4 +1,4 @@
-"""The filters of v2's lists."""
+"""What lists of accounts and transactions are filtered by: of the API, of exports, and in the back office."""
 
 from __future__ import annotations
 
@@ -62,11 +62,10 @@ class CreatedFilter(MomentFilter):
         return qs if value is None else qs.filter(**{f"id__{self.lookup_expr}": first_at(value)})
 
 
-class TransactionFilters(StrictFilterSet):
-    """The filters of GET /v2/transactions.
+class TransactionTraits(StrictFilterSet):
+    """What a transaction is: found by looking, without an index."""
 
-    `created_at` is a range of ids and `user_id` has indexes: they cut the scope. The others are looked for inside it.
-    """
+    contained = "metadata"
 
     type = django_filters.ChoiceFilter(choices=[(name, name) for name in KINDS])
     type__in = ChoicesFilter(field_name="type", choices=list(KINDS))
@@ -80,14 +79,22 @@ class TransactionFilters(StrictFilterSet):
     amount__gt = AmountFilter(lookup_expr="gt")
     amount__lte = AmountFilter(lookup_expr="lte")
     amount__lt = AmountFilter(lookup_expr="lt")
-    created_at__gte = CreatedFilter(lookup_expr="gte")
-    created_at__lt = CreatedFilter(lookup_expr="lt")
-    account = django_filters.CharFilter(max_length=255, method="_touching")
-    user_id = django_filters.CharFilter(max_length=64, method="_elsewhere")
 
     class Meta:
         model = Transaction
         fields: list[str] = []
+
+
+class TransactionFilters(TransactionTraits):
+    """The filters of GET /v2/transactions: traits, and whose and of when it is.
+
+    `created_at` is a range of ids and `user_id` has indexes: they cut the scope. The others are looked for inside it.
+    """
+
+    created_at__gte = CreatedFilter(lookup_expr="gte")
+    created_at__lt = CreatedFilter(lookup_expr="lt")
+    account = django_filters.CharFilter(max_length=255, method="_touching")
+    user_id = django_filters.CharFilter(max_length=64, method="_elsewhere")
 
     _CUTS = frozenset({"created_at__gte", "created_at__lt", "user_id"})
 
@@ -103,7 +110,7 @@ class TransactionFilters(StrictFilterSet):
     @property
     def look(self) -> Callable[[QuerySet[Any]], QuerySet[Any]] | None:
         """Return what narrows a scope without an index, or None when nothing does."""
-        return self.narrow if any(name in self.filters for name in self.data.keys() - self._CUTS) else None
+        return self.narrow if self.given - self._CUTS else None
 
     def _touching(self, rows: QuerySet[Any], _name: str, _value: str) -> QuerySet[Any]:
         return touching(rows, self._account)
@@ -135,6 +142,8 @@ class AccountFilters(StrictFilterSet):
     `path` and `path_prefix` have an index, and so has `user_id`, which serves without a prefix: they cut the scope. The
     others are looked for inside it.
     """
+
+    contained = "metadata"
 
     path = django_filters.CharFilter(max_length=255, method="_elsewhere")
     path_prefix = PathFilter(
