@@ -14,6 +14,7 @@ class Composition(AppConfig):
     def ready(self) -> None:
         # Late, because actors import models and views.
         import config.api.permissions
+        import config.api.versions
         import config.broker  # noqa: F401
 
         # A tenth of the time that Django itself takes for a request, and nothing to do: connections go back to the

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -32,6 +33,12 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(raw)
 
     return parse
+
+
+def _day(raw: str) -> date:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", raw, re.ASCII):
+        raise ValueError("is not a day like 2027-12-01")
+    return date.fromisoformat(raw)
 
 
 def _words(raw: str) -> tuple[str, ...]:
@@ -249,6 +256,13 @@ class Environment:
     quota_internal_burst: int = _variable(_whole(500, 100_000), default="60000", doc="at once, tier internal")
     strangers_per_minute: int = _variable(
         _whole(1, 1_000_000), default="600", doc="requests without a key from one address (of IPv6, from one /64)"
+    )
+
+    v1_deprecated_on: date = _variable(  # noqa: RUF009  (a day never changes)
+        _day, default="2026-12-01", doc="since when /api/v1 says that it is deprecated"
+    )
+    v1_sunset_on: date = _variable(  # noqa: RUF009
+        _day, default="2027-12-01", doc="when /api/v1 may be gone, as it says; nothing is switched off by itself"
     )
 
     drain_file: str = _variable(

@@ -91,6 +91,12 @@ JOBS: tuple[Job, ...] = (
         doc="Forgets what has had its effect so long ago that nobody tells it again.",
     ),
     Job(
+        name="old_usage",
+        every_s=3600,
+        call="ledger.clients.usage.forget_usage",
+        doc="Forgets who asked for what of the API more than 400 days ago.",
+    ),
+    Job(
         name="events_lag",
         every_s=5,
         call="ledger.events.lag.measure_lag",

@@ -53,6 +53,7 @@ PAGE_MIDDLEWARE = [
 ]
 MIDDLEWARE = [
     "config.api.middleware.RequestRecord",
+    "config.api.versions.Deprecated",
     "config.api.length.KnownLength",
     "config.api.metrics.Measured",
     "config.api.probes.Probes",
@@ -60,6 +61,7 @@ MIDDLEWARE = [
     "config.api.headers.SafeHeaders",
     "config.api.strangers.Strangers",
     "ledger.clients.throttles.QuotaHeaders",
+    "ledger.clients.usage.UsageCounted",
     "config.api.compression.Compression",
     "config.api.conditional.Conditional",
     *PAGE_MIDDLEWARE,
@@ -172,6 +174,9 @@ TRUSTED_PROXIES = ENV.trusted_proxies
 RATELIMIT_IP_META_KEY = "config.api.addresses.client_address"
 RATELIMIT_FAIL_OPEN = True  # staff can log in while Redis is away
 STRANGERS_PER_MINUTE = ENV.strangers_per_minute
+
+V1_DEPRECATED_ON = ENV.v1_deprecated_on
+V1_SUNSET_ON = ENV.v1_sunset_on
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["ledger.clients.authentication.BearerAuthentication"],

@@ -39,6 +39,7 @@ urlpatterns: Routes = [
     path("readyz", health.readyz, name="readyz"),
     path("docs", RedirectView.as_view(pattern_name="v2:docs"), name="docs"),
     path("docs/errors", docs.errors, name="errors"),
+    path("docs/migrate-v1-v2", docs.migration, name="migration"),
     path("redoc", docs.redoc, {"version": "v2"}, name="redoc"),
     path("admin/login/", logins.login, name="login"),
     path("admin/", admin.site.urls),

@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis
 from psycopg import sql
 
 from config.api.handler import ShortCut
-from ledger.clients import uses
+from ledger.clients import usage, uses
 from tests.apart import DATABASE
 from tests.people import Tenant
 
@@ -77,6 +77,7 @@ def db(django_db_setup, django_db_blocker) -> Iterator[None]:
 def _uses_are_kept_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """No thread writes to the database at a time of its own, when a test may not."""
     monkeypatch.setattr(uses, "_wake", lambda: None)
+    monkeypatch.setattr(usage, "_wake", lambda: None)
 
 
 @pytest.fixture

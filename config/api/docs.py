@@ -82,6 +82,13 @@ def errors(request: HttpRequest) -> HttpResponse:
     return _page(request, "docs/errors.html", listed)
 
 
+@require_safe
+def migration(_request: HttpRequest) -> HttpResponse:
+    """Show how a client goes from v1 to v2: where every answer of v1 links to."""
+    guide = settings.BASE_DIR / "docs" / "migrate-v1-v2.md"
+    return HttpResponse(guide.read_bytes(), content_type="text/plain; charset=utf-8")
+
+
 @cache
 def known_errors() -> list[dict[str, Any]]:
     """Return code, kind, status and meaning of every error that a door may answer with, by code."""

@@ -16,6 +16,7 @@ from drf_spectacular.utils import OpenApiParameter
 from config.api import filters, idempotency, pages, prefer
 from config.api.permissions import AUTHENTICATED, HasScope, scope_of
 from config.api.problems import CONTENT_TYPE
+from config.api.versions import V1
 
 _REF = "#/components/schemas/{name}"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -59,6 +60,23 @@ IF_MATCH = (
 COUNT = "Say how many rows there are on all pages, up to 10,000. For keys alone."
 MEMBERS = "Those that hold these texts under these keys, each a parameter of its own, such as `metadata.order=7`."
 CONTENT_LOCATION = {"description": "What the answer shows, and what its ETag names.", "schema": {"type": "string"}}
+ENDING = {
+    "Deprecation": {
+        "description": "Since when this version is deprecated, in seconds of Unix time (RFC 9745).",
+        "schema": {"type": "string"},
+        "example": "@1796083200",
+    },
+    "Sunset": {
+        "description": "When this version may be gone (RFC 8594).",
+        "schema": {"type": "string"},
+        "example": "Wed, 01 Dec 2027 00:00:00 GMT",
+    },
+    "Link": {
+        "description": "The guide to the next version, and there this operation's successor.",
+        "schema": {"type": "string"},
+        "example": '</docs/migrate-v1-v2>; rel="deprecation", </v2/transactions>; rel="successor-version"',
+    },
+}
 NOT_MODIFIED = {
     "description": "The client has it already.",
     "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "X-Request-ID", *RATE_LIMIT)},
@@ -129,6 +147,10 @@ class Schema(AutoSchema):
         """Add the headers and parameters that the kit reads."""
         return [*super().get_override_parameters(), *self._kit_parameters()]
 
+    def is_deprecated(self) -> bool:
+        """Say so of all of v1, whose answers tell when it ends."""
+        return self.path.startswith(V1)
+
     def get_filter_backends(self) -> list[Any]:
         """Return none: filters are read from `filterset_class` where the operation is `paged`."""
         return []
@@ -138,14 +160,14 @@ class Schema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
+        headers = _headers(is_limited=self.get_auth() != [{}], is_ending=self.is_deprecated())
         for response in operation["responses"].values():
-            response.setdefault("headers", {}).update(_headers(is_limited=self.get_auth() != [{}]))
+            response.setdefault("headers", {}).update(headers)
         if self.method == "GET":
             operation["responses"]["304"] = {"$ref": "#/components/responses/NotModified"}
             operation["responses"]["200"]["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
         if self._says("conditional"):
-            named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "Content-Location")}
-            operation["responses"]["200"]["headers"].update(named)
+            operation["responses"]["200"]["headers"].update(_named(["ETag", "Content-Location"]))
         for status in self._problem_statuses():
             operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
         operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -218,9 +240,9 @@ class StructExtension(OpenApiSerializerExtension):
         return own
 
 
-def add_problems(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
+def add_problems(result: dict[str, Any], generator: Any, **_options: Any) -> dict[str, Any]:
     """Post-processing hook: the components that `Schema` refers to."""
-    components = result["components"]
+    components, is_ending = result["components"], generator.api_version == "v1"
     own, others = _schemas(Problem)
     components.setdefault("schemas", {}).update({"Problem": own, **others})
     components.setdefault("headers", {}).update(
@@ -229,6 +251,12 @@ def add_problems(result: dict[str, Any], **_options: Any) -> dict[str, Any]:
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     components["responses"] = {f"Problem{status}": _response(status) for status in _MEANINGS}
     components["responses"]["NotModified"] = NOT_MODIFIED
+    if is_ending:
+        components["headers"].update(ENDING)
+        components["responses"] = {
+            name: response | {"headers": response["headers"] | _named(ENDING)}
+            for name, response in components["responses"].items()
+        }
     return result
 
 
@@ -274,9 +302,12 @@ def _schemas(struct: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, An
     return components.pop(struct.__name__), components
 
 
-def _headers(*, is_limited: bool) -> dict[str, Any]:
-    """Return the headers of every answer, and those of every answer to a client."""
-    names = ["X-Request-ID", *(RATE_LIMIT if is_limited else ())]
+def _headers(*, is_limited: bool, is_ending: bool = False) -> dict[str, Any]:
+    """Return the headers of every answer, those of every answer to a client, and those of a version that ends."""
+    return _named(["X-Request-ID", *(RATE_LIMIT if is_limited else ()), *(ENDING if is_ending else ())])
+
+
+def _named(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 

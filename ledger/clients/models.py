@@ -85,6 +85,23 @@ class AuditEntry(models.Model):
         return f"{self.actor} {self.action} {self.object_type} {self.object_id}"
 
 
+class RouteUse(models.Model):
+    """How often a client asked for an operation of the API on one day (UTC): who still uses what before it ends."""
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, db_index=False)
+    version = models.CharField(max_length=8)
+    operation = models.CharField(max_length=128)
+    day = models.DateField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = "API use"
+        constraints = [models.UniqueConstraint(fields=["day", "version", "client", "operation"], name="route_use_once")]
+
+    def __str__(self) -> str:
+        return f"{self.operation} on {self.day}"
+
+
 class IdempotencyKey(models.Model):
     """The key of a POST that makes something else than a transaction; written in the commit of the effect."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.runtime.redis import GuardedRedis, RedisAway
+from ledger.clients.models import RouteUse
 from tests.acceptance.server import Server as Web
 from tests.people import Tenant
 from tests.valkey import Server, connected, until
@@ -29,7 +30,7 @@ def redis(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def web(redis: Server, tmp_path: Path) -> Iterator[Web]:
-    quota = {"QUOTA_STANDARD_BURST": str(BURST), "QUOTA_STANDARD_PER_MINUTE": str(PER_MINUTE)}
+    quota = {"DRAIN_S": "0", "QUOTA_STANDARD_BURST": str(BURST), "QUOTA_STANDARD_PER_MINUTE": str(PER_MINUTE)}
     with Web(workers=2, log=tmp_path / "web.log", REDIS_URL=redis.url, **quota) as running:
         yield running
 
@@ -59,7 +60,7 @@ def ask_at_once(web: Web, tenant: Tenant, times: int) -> list[tuple[int, Message
         return list(pool.map(lambda _: ask(web, tenant), range(times)))
 
 
-def test_two_processes_let_a_burst_pass_to_the_token(web: Web, bank: Tenant) -> None:
+def test_two_processes_let_a_burst_pass_to_the_token_and_keep_who_asked(web: Web, bank: Tenant) -> None:
     begun = time.monotonic()
     answers = ask_at_once(web, bank, BURST + 30)
     passed = [status for status, _, _ in answers].count(200)
@@ -67,6 +68,10 @@ def test_two_processes_let_a_burst_pass_to_the_token(web: Web, bank: Tenant) -> 
     assert {status for status, _, _ in answers} == {200, 429}
     assert BURST <= passed <= BURST + 1 + (time.monotonic() - begun) * PER_MINUTE / 60
     assert all(headers["RateLimit"] and headers["RateLimit-Policy"] for _, headers, _ in answers)
+
+    assert web.stop(within_s=10) == 0
+    used = RouteUse.objects.filter(client=bank.client, operation="GET /v2/accounts")
+    assert sum(row.count for row in used) == BURST + 30
 
 
 @pytest.mark.parametrize(

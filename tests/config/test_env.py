@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ def test_every_bad_variable_is_reported_at_once() -> None:
         "DEBUG": "maybe",
         "DRAMATIQ_BROKER_URL": "redis://r:65536/0",
         "RECEIPT_BATCH_SIZE": "0",
+        "V1_SUNSET_ON": "2027-13-01",
         "METRICS_ALLOW": "10.0.0.1/33",
     }
 
@@ -43,8 +45,16 @@ def test_every_bad_variable_is_reported_at_once() -> None:
         "REDIS_URL",
         "DRAMATIQ_BROKER_URL",
         "RECEIPT_BATCH_SIZE",
+        "V1_SUNSET_ON",
         "METRICS_ALLOW",
     ]
+
+
+@pytest.mark.parametrize("day", ["tomorrow", "20271201", "2027-12-01T00:00:00Z", "2027-02-29", "", "\u0662027-12-01"])
+def test_a_day_is_written_in_one_way(day: str) -> None:
+    assert read_environment(ENOUGH | {"V1_SUNSET_ON": "2028-02-29"}).v1_sunset_on == date(2028, 2, 29)
+    with pytest.raises(ImproperlyConfigured, match="V1_SUNSET_ON"):
+        read_environment(ENOUGH | {"V1_SUNSET_ON": day})
 
 
 @pytest.mark.parametrize(

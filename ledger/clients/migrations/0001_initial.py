@@ -101,6 +101,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RouteUse",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("version", models.CharField(max_length=8)),
+                ("operation", models.CharField(max_length=128)),
+                ("day", models.DateField()),
+                ("count", models.BigIntegerField()),
+                (
+                    "client",
+                    models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, to="clients.client"),
+                ),
+            ],
+            options={
+                "verbose_name": "API use",
+                "constraints": [
+                    models.UniqueConstraint(fields=("day", "version", "client", "operation"), name="route_use_once")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="IdempotencyKey",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -2,7 +2,8 @@
 GRANT SELECT, INSERT, UPDATE (name, tier) ON clients_client TO app;
 GRANT SELECT, INSERT, UPDATE (label, expires_at, revoked_at, last_used_at) ON clients_apikey TO app;
 GRANT SELECT, INSERT ON clients_auditentry, clients_idempotencykey TO app;
-GRANT SELECT ON clients_client, clients_auditentry, clients_idempotencykey TO readonly;
+GRANT SELECT, INSERT, UPDATE (count), DELETE ON clients_routeuse TO app;
+GRANT SELECT ON clients_client, clients_auditentry, clients_idempotencykey, clients_routeuse TO readonly;
 GRANT SELECT (
     key_id, client_id, label, scopes, networks, expires_at, revoked_at, last_used_at, replaces_id, created_at
 ) ON clients_apikey TO readonly;
