@@ -51,7 +51,7 @@ class TypeFilter(ChoiceFilter):
 class TraitsFilter(TextFilter):
     """Whatever else GET /v2/transactions finds a transaction by, written as there."""
 
-    title, parameter_name = "as in the API, such as amount__gte=10&metadata.order=7", "traits"
+    title, parameter_name = "traits, as in the API", "traits"
 
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         try:
@@ -105,7 +105,10 @@ class TransactionAdmin(TransactionMovesAdmin):
     list_display = ("receipt_code", "client", "state", "amount", "debit_account", "credit_account", "created", "type")
     list_select_related = ("client", "currency", "debit_account", "credit_account")
     list_filter = (ClientFilter, StatusFilter, TypeFilter, DayFilter, TraitsFilter)
-    search_help_text = "A receipt code or an id. With a client chosen on the right also an idempotency key."
+    search_help_text = (
+        "A receipt code or an id. With a client chosen on the right also an idempotency key. Traits are written as "
+        "parameters of the API are: amount__gte=10&metadata.order=7."
+    )
     change_form_template = "admin/ledger/transaction/change_form.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: Transaction | None = None) -> Any:  # noqa: ARG002

@@ -99,6 +99,27 @@ def test_a_page_costs_the_same_statements_however_many_rows(bank: Tenant, traffi
     assert len(asked) == statements, [one["sql"] for one in asked]
 
 
+def test_every_list_is_counted_on_request(bank: Tenant) -> None:
+    account = bank.person("alice", holding="10.00")
+    bank.person("bob")
+    batch = bank.post("/v2/transactions/batch", {"mode": "partial", "items": [body()]}).json()["id"]
+    ids = {"accounts": account.id, "batches": batch}
+    paths = bank.get("/v2/schema").json()["paths"]
+    taken = {path: {one["name"] for one in paths[path].get("get", {}).get("parameters", ())} for path in paths}
+
+    counted = {}
+    for path in (path for path, names in taken.items() if "count" in names):
+        answer = bank.get(path.replace("{id}", str(ids.get(path.split("/")[2]))) + "?count=true")
+        assert answer.status_code == 200, path
+        counted[path] = answer.json()["count"]["value"]
+
+    own = {"/v2/accounts": 3, "/v2/transactions": 2, "/v2/batches": 1, "/v2/keys": 1, "/v2/reconciliations": 0}
+    own |= {"/v2/accounts/{id}/entries": 2, "/v2/accounts/{id}/history": 0, "/v2/batches/{id}/items": 1}
+    assert counted | {"/v2/dead-letters": 0} == own | {"/v2/dead-letters": 0}  # those are of all clients
+    uncounted = {path for path, names in taken.items() if {"limit", "cursor"} <= names and "count" not in names}
+    assert uncounted == {"/v2/transactions/sync", "/v2/reconciliations/{id}"}
+
+
 @pytest.fixture
 def orders(bank: Tenant) -> dict[str, str]:
     """Transfers by the order that their metadata name, and ids."""
