@@ -14,7 +14,15 @@ from rest_framework.response import Response
 from config.api.body import drop_rest, is_unread
 from config.api.encoding import encode
 from config.api.principal import Principal
-from config.api.refusals import Forbidden, HttpRefusal, Internal, RequestMalformed, RouteUnknown, translated
+from config.api.refusals import (
+    Forbidden,
+    HttpRefusal,
+    Internal,
+    RequestMalformed,
+    RouteUnknown,
+    Unauthenticated,
+    translated,
+)
 from config.runtime.errors import DomainError, Kind
 from config.runtime.logging import annotate, note_failure
 
@@ -34,6 +42,8 @@ STATUS: dict[Kind, int] = {
 }
 CONTENT_TYPE = "application/problem+json"
 TYPE_BASE = "/docs/errors"
+# RFC 6750 §3: who shows nothing is not told of an error.
+CHALLENGE, INVALID = 'Bearer realm="countinghouse"', 'error="invalid_token"'
 
 
 def status_of(error: DomainError | type[DomainError]) -> int:
@@ -125,5 +135,5 @@ def _headers(error: DomainError) -> dict[str, str]:
     if error.retry_after_s is not None or error.kind in {Kind.BUSY, Kind.LIMITED}:
         headers["Retry-After"] = str(max(1, error.retry_after_s or 1))
     if error.kind is Kind.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = CHALLENGE if isinstance(error, Unauthenticated) else f"{CHALLENGE}, {INVALID}"
     return headers

@@ -199,7 +199,7 @@ def test_a_request_without_key_is_told_to_bring_a_bearer(api: Client):
     for headers in ({}, {"Authorization": "Bearer nonsense"}):
         answer = api.post("/v2/echo", b"{}", content_type="application/json", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-        assert answer["WWW-Authenticate"] == "Bearer"
+        assert answer["WWW-Authenticate"] == 'Bearer realm="countinghouse"'
 
 
 def test_a_body_that_ends_early_is_refused(port: int):
