@@ -31,8 +31,13 @@ KILL_AFTER_S = 110
 # Whoever has connected before the end says by then what he wants.
 READ_WITHIN_S = 0.3
 HOST = "127.0.0.1"
+# What granian calls backpressure is how many connections a worker has at most, those included that say nothing. And
+# only of who is known to speak HTTP/1 it ends the connection when he does not say what he wants.
+CONNECTIONS_MAX = 10_000
+HEADERS_BYTES_MAX = 1 << 17  # with less, bodies are read in more pieces
 DEFAULTS = (
-    f"--interface wsgi --no-ws --workers-kill-timeout {KILL_AFTER_S} --respawn-failed-workers config.wsgi:application"
+    f"--interface wsgi --no-ws --http 1 --backpressure {CONNECTIONS_MAX} --http1-buffer-size {HEADERS_BYTES_MAX}"
+    f" --workers-kill-timeout {KILL_AFTER_S} --respawn-failed-workers config.wsgi:application"
 )
 
 # One for each worker; the holder is granian's name for the same descriptor.
