@@ -31,7 +31,7 @@ def test_no_operation_takes_what_is_no_live_key_or_token(bank: Tenant) -> None:
     for name, credential in shown.items():
         for route in operations():
             answer = ask(bank, route, route.url, Authorization=credential)
-            assert (answer.status_code, answer["WWW-Authenticate"]) == (401, INVALID), (name, route)
+            assert (answer.status_code, answer.get("WWW-Authenticate")) == (401, INVALID), (name, route)
             assert answer["Content-Type"] == "application/problem+json"
 
 
@@ -45,7 +45,7 @@ def test_no_operation_takes_a_key_from_its_address_or_a_cookie(bank: Tenant, sta
             (f"{route.url}?access_token={bank.key}", ""),
         ):
             answer = send(route.method, url, Cookie=cookie)
-            assert (answer.status_code, answer["WWW-Authenticate"]) == (401, NOBODY), url
+            assert (answer.status_code, answer.get("WWW-Authenticate")) == (401, NOBODY), url
 
 
 def credentials(bank: Tenant) -> dict[str, str]:
