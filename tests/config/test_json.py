@@ -256,7 +256,10 @@ class TestThroughTheStack:
 
     @pytest.mark.parametrize(
         "content_type",
-        ["application/json; charset=utf-16", "application/json; charset=zlib_codec", "text/plain", "application/xml"],
+        [
+            *(f"application/json; charset={charset}" for charset in ("utf-16", "zlib_codec", "bz2_codec", "idna")),
+            *("text/plain", "application/xml"),
+        ],
     )
     def test_other_media_types_and_charsets_are_refused(self, client: Client, content_type: str):
         answer = client.generic("POST", "/v2/echo", b"{}", content_type=content_type, headers=KEY)
