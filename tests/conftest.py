@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.test import client as test_client
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 from psycopg import sql
 
@@ -28,12 +29,12 @@ class _Handler(ShortCut, test_client.ClientHandler):
     """What Django's test client calls: its requests go the way of all requests."""
 
 
-# On a busy machine everything may take long: timings are benchmarks.
-hypothesis.register_profile("untimed", deadline=None)
-hypothesis.load_profile("untimed")
 test_client.ClientHandler = _Handler  # type: ignore[misc]  # for every client that is made
 # Else each of those clients looks through all static files before its first request, for 25 ms of CPU.
 settings.WHITENOISE_AUTOREFRESH = True
+# How long an example takes says how busy the machine is.
+hypothesis.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.load_profile("untimed")
 
 
 def owner_connection(database: str = "postgres") -> psycopg.Connection:
