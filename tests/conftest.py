@@ -74,11 +74,13 @@ def db(django_db_setup, django_db_blocker) -> Iterator[None]:
         connections.close_all()
 
 
-@pytest.fixture(autouse=True)
-def _uses_are_kept_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _uses_are_kept_when_asked_for() -> Iterator[None]:
     """No thread writes to the database at a time of its own, when a test may not."""
-    monkeypatch.setattr(uses, "_wake", lambda: None)
-    monkeypatch.setattr(usage, "_wake", lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        for one in (uses, usage):
+            patch.setattr(one, "_wake", lambda: None)
+        yield
 
 
 @pytest.fixture

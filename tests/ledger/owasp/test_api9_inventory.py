@@ -14,6 +14,7 @@ from tests.ledger.routes import documented, operations, places
 # What is for people, probes and generators; staff's pages stand below /admin/.
 PAGES = {
     "/livez",
+    "/docs/migrate-v1-v2",
     "/readyz",
     "/docs",
     "/docs/errors",
