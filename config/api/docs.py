@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from functools import cache
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,9 +23,9 @@ from drf_spectacular.generators import SchemaGenerator
 from config.api.decoding import FIELD_CODES
 from config.api.encoding import encode
 from config.api.filters import PARAMETER_CODES
-from config.api.openapi import name_codes
-from config.api.problems import status_of
-from config.runtime.errors import DomainError
+from config.api.openapi import add_examples, name_codes
+from config.api.problems import problem_document, status_of
+from config.runtime.errors import DomainError, Invalid
 
 # Redoc fetches a logo from its vendor's network, Swagger UI a badge: the policy keeps both pages at home.
 _POLICY = (
@@ -32,6 +33,9 @@ _POLICY = (
     "font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
+# What a test has asked and been answered (tests/examples); it says how to record it anew.
+_EXAMPLES = Path(__file__).parent
+_REQUEST_ID = "019cad97180074008000000000000001"
 
 
 @cache
@@ -39,7 +43,10 @@ def document(version: str) -> bytes:
     """Return the OpenAPI document of one API version: made once in a process, it changes only with the code."""
     result = SchemaGenerator(api_version=version).get_schema(public=True)
     result["info"]["version"] = f"{version.removeprefix('v')}.0.0"
-    name_codes(result, [*known_errors(), *({"code": code, "status": 422} for code in FIELD_CODES)])
+    if (examples := _EXAMPLES / f"examples-{version}.json").exists():
+        add_examples(result, msgspec.json.decode(examples.read_bytes()))
+    fields = [Invalid.at("/amount", code, meaning) for code, meaning in FIELD_CODES.items()]
+    name_codes(result, [problem_document(error, request_id=_REQUEST_ID) for error in (*_errors(), *fields)])
     return encode(result)
 
 
@@ -92,15 +99,25 @@ def migration(_request: HttpRequest) -> HttpResponse:
 @cache
 def known_errors() -> list[dict[str, Any]]:
     """Return code, kind, status and meaning of every error that a door may answer with, by code."""
+    return [
+        {
+            "code": error.code,
+            "kind": str(error.kind),
+            "status": status_of(error),
+            "meaning": cleandoc(error.__doc__ or ""),
+        }
+        for error in _errors()
+    ]
+
+
+def _errors() -> list[DomainError]:
+    """Return one of each error, by code."""
     autodiscover_modules("errors")
     get_resolver().url_patterns  # noqa: B018  (imports every view, and with them the errors beside them)
     for middleware in settings.MIDDLEWARE:
         import_string(middleware)
     found = {error.code: error for error in _subclasses(DomainError)}
-    return [
-        {"code": code, "kind": str(error.kind), "status": status_of(error), "meaning": cleandoc(error.__doc__ or "")}
-        for code, error in sorted(found.items())
-    ]
+    return [error() for _, error in sorted(found.items())]
 
 
 def _subclasses(parent: type[DomainError]) -> Iterator[type[DomainError]]:

@@ -75,7 +75,7 @@ class HealthView(APIView):
     required_scopes = {"GET": "health:read"}
     quota_costs = {"GET": 0}
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(operation_id="get_health", responses=OpenApiTypes.OBJECT)
     def get(self, _request: Request) -> Response:
         """Return release, uptime in seconds, and every part with its status and milliseconds."""
         parts = _database_parts() | {"redis": _timed(_ask_redis)}
@@ -112,7 +112,7 @@ class MetricsView(APIView):
     quota_costs = {"GET": 0}
     content_negotiation_class = AnyType
 
-    @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
+    @extend_schema(operation_id="get_metrics", responses={(200, "text/plain"): OpenApiTypes.STR})
     def get(self, _request: Request) -> HttpResponse:
         """Return the exposition."""
         return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,11 +15,12 @@ from drf_spectacular.plumbing import ComponentIdentity, ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
 
 from config.api import filters, idempotency, pages, prefer
-from config.api.permissions import AUTHENTICATED, HasScope, scope_of
+from config.api.permissions import AUTHENTICATED, HasScope, operation_of, scope_of
 from config.api.problems import CONTENT_TYPE
 from config.api.versions import V1
 
 _REF = "#/components/schemas/{name}"
+_SHAPE = re.compile(rb'(?<=[a-z])Shape"')
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _MEANINGS = {
     400: "Malformed: syntax, header or query parameter.",
@@ -27,15 +29,22 @@ _MEANINGS = {
     404: "No such object.",
     406: "Accept names none of the types that are given.",
     409: "The state, funds or limits forbid it.",
+    410: "What the cursor names is not kept any more.",
+    411: "The body has no Content-Length.",
     412: "What stands there is not what If-Match names.",
     413: "The body is too large.",
     415: "The body is not application/json in UTF-8.",
     422: "A field of the body cannot be accepted.",
     429: "Over the quota.",
+    500: "A mistake of ours.",
     503: "Busy or unavailable for a moment.",
 }
-_PATIENT = frozenset({429, 503})
-_UNKNOWN = 401
+# Which say when to ask again, and which a transaction or a batch may have been stored for, as failed.
+_PATIENT = frozenset({409, 429, 503})
+_STORED = frozenset({409, 422})
+_UNKNOWN, _JUDGED = 401, 409
+_ACCEPTED = 202
+_PREFERRED = frozenset({201, 202})
 RATE_LIMIT = {
     "RateLimit-Policy": {
         "description": "The client's quota: at once, and in the long run (draft-ietf-httpapi-ratelimit-headers-11).",
@@ -47,6 +56,29 @@ RATE_LIMIT = {
         "schema": {"type": "string"},
         "example": '"burst";r=99;t=1',
     },
+}
+RETRY_AFTER = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+ANSWER = {
+    "Location": {
+        "description": "Where the object is; of a refusal, what was stored of it as failed.",
+        "schema": {"type": "string", "format": "uri-reference"},
+        "example": "/v2/transactions/01a00000-0000-7000-8000-000000000000",
+    },
+    "Idempotent-Replayed": {
+        "description": "The request was answered before, and nothing was done again.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Preference-Applied": {
+        "description": "What was done of that which Prefer asks for (RFC 7240).",
+        "schema": {"type": "string"},
+        "example": "wait=5",
+    },
+    "Dry-Run": {
+        "description": "Nothing of it was kept, as `dry_run` asks for.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "WWW-Authenticate": {"description": "How to say who asks.", "schema": {"type": "string"}, "example": "Bearer"},
+    "Retry-After": RETRY_AFTER,
 }
 REQUEST_ID = {"description": "Identifies this request in our logs.", "schema": {"type": "string"}, "required": True}
 ETAG = {
@@ -60,6 +92,7 @@ IF_MATCH = (
 COUNT = "Say how many rows there are on all pages, up to 10,000. For keys alone."
 MEMBERS = "Those that hold these texts under these keys, each a parameter of its own, such as `metadata.order=7`."
 CONTENT_LOCATION = {"description": "What the answer shows, and what its ETag names.", "schema": {"type": "string"}}
+HEADERS = {"X-Request-ID": REQUEST_ID, "ETag": ETAG, "Content-Location": CONTENT_LOCATION, **RATE_LIMIT, **ANSWER}
 ENDING = {
     "Deprecation": {
         "description": "Since when this version is deprecated, in seconds of Unix time (RFC 9745).",
@@ -114,7 +147,7 @@ def page_of(row: type[msgspec.Struct]) -> type[msgspec.Struct]:
         ("prev_cursor", str | None),
         ("count", pages.Count | msgspec.UnsetType, msgspec.UNSET),
     ]
-    return whole(msgspec.defstruct(f"{row.__name__}Page", members))
+    return whole(msgspec.defstruct(f"{_name(row)}Page", members))
 
 
 def whole(answer: type[msgspec.Struct]) -> type[msgspec.Struct]:
@@ -133,7 +166,8 @@ class Schema(AutoSchema):
 
     A view says the rest: `required_scopes`, `idempotency_required`, `prefer_honoured` and `conditional` (sets of
     actions or methods), and, for lists, `paged` (likewise) with `filterset_class`; those `unfiltered` take none of its
-    filters, and those `uncounted` no `count`.
+    filters, and those `uncounted` no `count`. Three map an action to statuses: `located` those that say where the
+    object is, `tried` those of a dry run, and `refused` those of problems that not every operation of its method has.
     """
 
     def get_auth(self) -> list[dict[str, Any]]:
@@ -160,22 +194,42 @@ class Schema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        headers = _headers(is_limited=self.get_auth() != [{}], is_ending=self.is_deprecated())
-        for response in operation["responses"].values():
-            response.setdefault("headers", {}).update(headers)
+        takes = {parameter["name"] for parameter in operation.get("parameters", ())}
+        for status, response in operation["responses"].items():
+            response["headers"] = _references(self._header_names(int(status), takes))
         if self.method == "GET":
             operation["responses"]["304"] = {"$ref": "#/components/responses/NotModified"}
-            operation["responses"]["200"]["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
-        if self._says("conditional"):
-            operation["responses"]["200"]["headers"].update(_named(["ETag", "Content-Location"]))
         for status in self._problem_statuses():
             operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
         operation["responses"] = dict(sorted(operation["responses"].items()))
         return operation
 
     def _says(self, attribute: str) -> bool:
-        operation = getattr(self.view, "action", None) or self.method
-        return operation in getattr(self.view, attribute, ())
+        return operation_of(self.view, self.method) in getattr(self.view, attribute, ())
+
+    def _statuses(self, attribute: str, default: Collection[int] = ()) -> Collection[int]:
+        statuses: Mapping[str, Collection[int]] = getattr(self.view, attribute, {})
+        return statuses.get(operation_of(self.view, self.method), default)
+
+    def _header_names(self, status: int, takes: Collection[str]) -> Iterator[str]:
+        """Yield the headers of an answer that is no problem, of an operation that takes these parameters."""
+        yield from _common_headers(is_limited=self.get_auth() != [{}], is_ending=self.is_deprecated())
+        if self.method == "GET":
+            yield "ETag"
+            return
+        if self._says("conditional"):
+            yield from ("ETag", "Content-Location")
+        if status in self._statuses("located"):
+            yield "Location"
+        # Where something is made, an answer that does not say where has kept nothing.
+        if status in self._statuses("located", default=(status,)):
+            yield "Idempotent-Replayed"
+        if "Prefer" in takes and status in _PREFERRED:
+            yield "Preference-Applied"
+        if status in self._statuses("tried"):
+            yield "Dry-Run"
+        if status == _ACCEPTED:
+            yield "Retry-After"
 
     def _kit_parameters(self) -> Iterator[OpenApiParameter]:
         if self.method == "POST":
@@ -204,7 +258,8 @@ class Schema(AutoSchema):
             yield OpenApiParameter(name, schema, description=str(declared.extra.get("help_text", "")), **style)
 
     def _problem_statuses(self) -> Iterable[int]:
-        yield from (400, 406, 429, 503)
+        yield from (400, 406, 429, 500, 503)
+        yield from self._statuses("refused")
         if self.get_auth() != [{}]:
             yield from (401, 403)
         if "{" in self.path:
@@ -212,7 +267,7 @@ class Schema(AutoSchema):
         if self.method == "GET" or self._says("conditional"):
             yield 412
         if self.method in _WITH_BODY:
-            yield from (409, 413, 415, 422)
+            yield from (409, 411, 413, 415, 422)
 
 
 class StructExtension(OpenApiSerializerExtension):
@@ -222,8 +277,8 @@ class StructExtension(OpenApiSerializerExtension):
     match_subclasses = True
 
     def get_name(self, auto_schema: AutoSchema, direction: str) -> str:  # noqa: ARG002
-        """Name the component like the struct."""
-        return str(self.target.__name__)
+        """Name the component like what the struct is the shape of."""
+        return _name(self.target)
 
     def get_identity(self, auto_schema: AutoSchema, direction: str) -> ComponentIdentity:  # noqa: ARG002
         """Take structs of one name for one component only if they look alike; else drf-spectacular warns."""
@@ -245,32 +300,56 @@ def add_problems(result: dict[str, Any], generator: Any, **_options: Any) -> dic
     components, is_ending = result["components"], generator.api_version == "v1"
     own, others = _schemas(Problem)
     components.setdefault("schemas", {}).update({"Problem": own, **others})
-    components.setdefault("headers", {}).update(
-        {"X-Request-ID": REQUEST_ID, "ETag": ETAG, "Content-Location": CONTENT_LOCATION, **RATE_LIMIT}
-    )
+    components.setdefault("headers", {}).update(HEADERS)
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     components["responses"] = {f"Problem{status}": _response(status) for status in _MEANINGS}
     components["responses"]["NotModified"] = NOT_MODIFIED
     if is_ending:
         components["headers"].update(ENDING)
         components["responses"] = {
-            name: response | {"headers": response["headers"] | _named(ENDING)}
+            name: response | {"headers": response["headers"] | _references(ENDING)}
             for name, response in components["responses"].items()
         }
     return result
 
 
-def name_codes(document: dict[str, Any], errors: Iterable[Mapping[str, Any]]) -> None:
-    """Say of each response that is a problem which codes it may have: of `errors`, those of its status."""
-    by_status: dict[int, list[str]] = {}
-    for error in errors:
-        by_status.setdefault(error["status"], []).append(error["code"])
-    for status, codes in by_status.items():
-        response = document["components"]["responses"].get(f"Problem{status}")
+def add_examples(document: dict[str, Any], examples: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show of each operation, by its id, what was asked of it once and, by status, what it answered."""
+    for operation in _operations(document):
+        example = examples.get(operation["operationId"], {"answers": {}})
+        for parameter in operation.get("parameters", ()):
+            if parameter["name"] in example.get("parameters", {}):
+                parameter["example"] = example["parameters"][parameter["name"]]
+        if "body" in example:
+            operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
+        for status, answers in example["answers"].items():
+            for media_type, answer in answers.items():
+                operation["responses"][status]["content"][media_type]["example"] = answer
+
+
+def name_codes(document: dict[str, Any], problems: Iterable[Mapping[str, Any]]) -> None:
+    """Say of each response that is a problem which codes it may have, and show each: of `problems`, its status's."""
+    by_status: dict[int, dict[str, Any]] = {}
+    for problem in problems:
+        by_status.setdefault(problem["status"], {})[problem["code"]] = {"value": problem}
+    for status, examples in sorted(by_status.items()):
+        name = f"Problem{status}"
+        response = document["components"]["responses"].get(name)
         if response is not None:
-            schema = response["content"][CONTENT_TYPE]["schema"]
-            narrowed = {"type": "object", "properties": {"code": {"type": "string", "enum": sorted(codes)}}}
-            response["content"][CONTENT_TYPE]["schema"] = {"allOf": [schema, narrowed]}
+            codes = {"type": "object", "properties": {"code": {"type": "string", "enum": sorted(examples)}}}
+            document["components"]["schemas"][name] = {
+                "description": _MEANINGS[status],
+                "allOf": [{"$ref": _REF.format(name="Problem")}, codes],
+            }
+            response["content"][CONTENT_TYPE] = {
+                "schema": {"$ref": _REF.format(name=name)},
+                "examples": dict(sorted(examples.items())),
+            }
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operations in document["paths"].values():
+        yield from operations.values()
 
 
 def _filter_schema(declared: Any) -> dict[str, Any]:
@@ -298,22 +377,36 @@ def _members_schema(column: str) -> dict[str, Any]:
 
 def _schemas(struct: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the schema of `struct` and, by name, of every struct it refers to."""
-    (_,), components = msgspec.json.schema_components((struct,), ref_template=_REF)
-    return components.pop(struct.__name__), components
+    _, components = msgspec.json.schema_components((struct,), ref_template=_REF)
+    named: dict[str, Any] = msgspec.json.decode(_SHAPE.sub(rb'"', msgspec.json.encode(components)))
+    return named.pop(_name(struct)), named
 
 
-def _headers(*, is_limited: bool, is_ending: bool = False) -> dict[str, Any]:
-    """Return the headers of every answer, those of every answer to a client, and those of a version that ends."""
-    return _named(["X-Request-ID", *(RATE_LIMIT if is_limited else ()), *(ENDING if is_ending else ())])
+def _name(struct: type[msgspec.Struct]) -> str:
+    """Return the name by which clients know it: those of `AccountShape` have an `Account`."""
+    return struct.__name__.removesuffix("Shape")
 
 
-def _named(names: Iterable[str]) -> dict[str, Any]:
+def _common_headers(*, is_limited: bool, is_ending: bool = False) -> Iterator[str]:
+    """Yield the headers of every answer, those of every answer to a client, and those of a version that ends."""
+    yield "X-Request-ID"
+    yield from RATE_LIMIT if is_limited else ()
+    yield from ENDING if is_ending else ()
+
+
+def _references(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _response(status: int) -> dict[str, Any]:
-    headers = _headers(is_limited=status != _UNKNOWN)
+    names = [*_common_headers(is_limited=status != _UNKNOWN)]
+    if status == _UNKNOWN:
+        names += ["WWW-Authenticate"]
     if status in _PATIENT:
-        headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+        names += ["Retry-After"]
+    if status in _STORED:
+        names += ["Location", "Idempotent-Replayed"]
+    if status == _JUDGED:
+        names += ["Preference-Applied"]
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {"description": _MEANINGS[status], "headers": headers, "content": content}
+    return {"description": _MEANINGS[status], "headers": _references(names), "content": content}

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta
+
+# What `rfc3339` makes of a moment, in an answer.
+MomentText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 def now() -> datetime:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from config.runtime.clock import MomentText
 from ledger.domain.shapes import AccountName
 
 # A statement is made in memory, and a line may take some 6 kB of it.
@@ -41,8 +42,8 @@ class AccountStatementLineShape(Struct, frozen=True, kw_only=True, gc=False):
     journal_id: UuidText
     line: int
     journal_kind: str
-    posted_at: str
-    effective_at: str
+    posted_at: MomentText
+    effective_at: MomentText
     transaction_id: UuidText
     receipt_code: str
     type: str
@@ -65,8 +66,8 @@ class AccountStatementShape(Struct, frozen=True, kw_only=True):
     account: AccountName
     kind: str
     currency: str
-    since: str = field(name="from")
-    until: str = field(name="to")
+    since: MomentText = field(name="from")
+    until: MomentText = field(name="to")
     opening: StandShape
     closing: StandShape
     debits: TurnoverShape

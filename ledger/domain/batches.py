@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from config.runtime.clock import MomentText
 from config.runtime.errors import Kind
 from ledger.domain.shapes import TransactionShape
 
@@ -52,8 +53,8 @@ class BatchShape(Struct, frozen=True, kw_only=True):
     mode: str
     status: str
     counts: BatchProgress
-    created_at: str
-    completed_at: str | None
+    created_at: MomentText
+    completed_at: MomentText | None
 
 
 class BatchDetailShape(BatchShape, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from config.runtime.clock import MomentText
+
 KEY_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{8}", re.ASCII)
 
 
@@ -31,10 +33,10 @@ class KeyShape(Struct, frozen=True, kw_only=True):
     scopes: list[str]
     networks: list[str]
     replaces: str | None
-    created_at: str
-    expires_at: str | None
-    revoked_at: str | None
-    last_used_at: str | None
+    created_at: MomentText
+    expires_at: MomentText | None
+    revoked_at: MomentText | None
+    last_used_at: MomentText | None
 
 
 class NewKeyShape(KeyShape, frozen=True, kw_only=True):

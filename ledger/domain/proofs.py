@@ -9,6 +9,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from config.runtime.clock import MomentText
+
 
 class FieldShape(Struct, frozen=True):
     """A field as it is hashed, as text."""
@@ -35,7 +37,7 @@ class BlockShape(Struct, frozen=True, kw_only=True):
     """A block of the record: its fields, with the Merkle root of its journals and the hash of the block before."""
 
     number: int
-    sealed_at: str
+    sealed_at: MomentText
     fields: list[FieldShape]
     hash: str
 

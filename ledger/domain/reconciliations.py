@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from config.runtime.clock import MomentText
 from ledger.domain.matching import Finding, Verdict
 from ledger.domain.shapes import AccountName
 
@@ -62,7 +63,7 @@ class ReconciliationShape(Struct, frozen=True, kw_only=True):
     counts: CountsShape
     closing: ClosingShape
     content_sha256: str
-    created_at: str
+    created_at: MomentText
 
 
 class BankLineShape(Struct, frozen=True, kw_only=True):

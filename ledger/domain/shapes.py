@@ -7,6 +7,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from config.runtime.clock import MomentText
+
 # How what is asked becomes final: booked at once, or held until it is captured.
 AUTOMATIC, MANUAL = "automatic", "manual"
 
@@ -87,17 +89,17 @@ class TransactionShape(Struct, frozen=True, kw_only=True):
     description: str | None
     error: FailureShape | None
     metadata: dict[str, Any]
-    effective_at: str
-    execute_at: str | None
+    effective_at: MomentText
+    execute_at: MomentText | None
     capture: str
-    expires_at: str | None
+    expires_at: MomentText | None
     captured: str | None
     reversed: str
     reverses: UUID | None
     batch_id: UUID | None
     version: int
-    created_at: str
-    completed_at: str | None
+    created_at: MomentText
+    completed_at: MomentText | None
 
 
 class AcceptedShape(TransactionShape, frozen=True, kw_only=True):
@@ -143,8 +145,8 @@ class EntryShape(LineShape, frozen=True, kw_only=True):
     transaction_id: UUID
     receipt_code: str
     currency: str
-    posted_at: str
-    effective_at: str
+    posted_at: MomentText
+    effective_at: MomentText
 
 
 class MoveShape(Struct, frozen=True, kw_only=True):
@@ -155,7 +157,7 @@ class MoveShape(Struct, frozen=True, kw_only=True):
     actor: str
     reason: str
     request_id: str
-    at: str
+    at: MomentText
 
 
 class HistoryShape(Struct, frozen=True):
@@ -188,7 +190,7 @@ class AccountShape(Struct, frozen=True, kw_only=True):
     ceiling: str | None
     balance: BalanceShape
     metadata: dict[str, Any]
-    created_at: str
+    created_at: MomentText
 
 
 class BalanceAtShape(BalanceShape, frozen=True, kw_only=True):
@@ -201,8 +203,8 @@ class BalanceAtShape(BalanceShape, frozen=True, kw_only=True):
 
     account: AccountName
     currency: str
-    at: str
-    effective_at: str | None
+    at: MomentText
+    effective_at: MomentText | None
     version: int
 
 
@@ -221,7 +223,7 @@ class AccountChangeShape(Struct, frozen=True, kw_only=True):
     actor: str
     reason: str
     request_id: str
-    at: str
+    at: MomentText
 
 
 class KindTotalsShape(Struct, frozen=True, kw_only=True):
@@ -245,5 +247,5 @@ class CurrencyTotalsShape(Struct, frozen=True, kw_only=True):
 class TrialBalanceShape(Struct, frozen=True, kw_only=True):
     """What all accounts of a client stood at, as booked at a moment."""
 
-    at: str
+    at: MomentText
     currencies: list[CurrencyTotalsShape]

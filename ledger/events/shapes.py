@@ -7,6 +7,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from config.runtime.clock import MomentText
+
 
 class EventShape(Struct, frozen=True, kw_only=True):
     """What happened: `data` is the object as its API showed it at that commit; of a transaction also its `entries`.
@@ -20,7 +22,7 @@ class EventShape(Struct, frozen=True, kw_only=True):
     position: int
     key: UUID
     sequence: int
-    occurred_at: str
+    occurred_at: MomentText
     data: dict[str, Any]
 
 
@@ -51,11 +53,11 @@ class DeadLetterShape(Struct, frozen=True, kw_only=True):
     error: str
     attempts: int
     trace: str
-    created_at: str
-    failed_at: str
+    created_at: MomentText
+    failed_at: MomentText
     replay_count: int
     last_error: str | None
-    resolved_at: str | None
+    resolved_at: MomentText | None
     resolved_by: str | None
     reason: str | None
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from config.runtime.clock import rfc3339
+from config.runtime.clock import MomentText, rfc3339
 from ledger.domain.receipts import receipt_code
 from ledger.domain.shapes import FailureShape, TransactionShape
 from ledger.domain.states import MOVES
@@ -28,8 +28,8 @@ class StatusShape(Struct, frozen=True, kw_only=True):
     status: str
     version: int
     error: FailureShape | None
-    created_at: str
-    completed_at: str | None
+    created_at: MomentText
+    completed_at: MomentText | None
 
     @property
     def is_final(self) -> bool:

@@ -64,6 +64,17 @@ def test_the_documentation_shows_the_operations(server: Server, browser: Browser
     assert_at_home(browser, server)
 
 
+def test_an_operation_is_shown_with_what_was_asked_and_answered(server: Server, browser: Browser) -> None:
+    browser.open(f"{server.base_url}/v2/docs")
+    browser.wait_for("Move money")
+    browser.run("document.querySelector('#operations-transactions-create_transaction button').click()")
+
+    shown = browser.wait_for("RCP-2026", within="#operations-transactions-create_transaction")
+    assert "Two tickets" in shown
+    assert "insufficient_funds" in shown
+    assert_at_home(browser, server)
+
+
 def test_staff_logs_in_and_sees_the_transactions(bank: Tenant, server: Server, browser: Browser) -> None:
     alice = bank.person("alice")
     moved = bank.move("cash:USD", alice.path, "12.34", type="cash_in").transaction

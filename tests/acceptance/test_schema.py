@@ -48,37 +48,21 @@ def test_every_operation_answers_as_its_schema_says(bank: Tenant, tmp_path: Path
     alice, bob, dora = bank.person("alice", holding="50.00"), bank.person("bob"), bank.person("dora", holding="1.00")
     moved = bank.move(alice.path, bob.path, "1.00").transaction
     transfer = {"type": "transfer", "debit_account": alice.path, "credit_account": bob.path, "currency": "USD"}
-    sent = {"mode": "partial", "items": [transfer | {"amount": "1.00"}]}
+    bank.person("erin")
+    batch = bank.post("/v2/transactions/batch", {"items": [transfer | {"amount": "1.00"}]}).json()["id"]
     line = "id,date,reference,description,counterparty,amount,balance\nb1,2026-03-01,,,,1.00,1.00\n"
-    reconciliation = {"account": alice.path, "mapping": "iso_signed", "content": line}
-    reconciled = bank.post("/v2/reconciliations", reconciliation).json()["id"]
-    batch = bank.post("/v2/transactions/batch", sent).json()["id"]
-    why = {"reason": "order 17"}
+    statement = {"account": alice.path, "mapping": "iso_signed", "content": line}
     spare, _ = create_key(client=bank.client, scopes=["accounts:read"], actor="test")
     examples = {
         "/v2/accounts": {"path": "users:carol:USD", "kind": "liability", "currency": "USD"},
-        "/v2/transactions": transfer | {"amount": "2.00"},
         "/v2/accounts/{id}": str(dora.id),
-        **{f"/v2/accounts/{{id}}/{change}": why for change in ("freeze", "unfreeze", "close", "reopen")},
-        "/v2/accounts/{id}/limits": why | {"floor": "-5.00"},
-        "/v2/transactions/batch": {"mode": "atomic", "items": [transfer | {"amount": "1.00"}]},
         "/v2/transactions/{id}": str(moved.id),
-        "/v2/transactions/{id}/capture": {"amount": "0.10"},
-        "/v2/transactions/{id}/void": {"reason": "cancelled"},
-        "/v2/transactions/{id}/reverse": {"amount": "0.01"},
         "/v2/batches/{id}": batch,
-        "/v2/reconciliations": reconciliation,
-        "/v2/reconciliations/{id}": reconciled,
+        "/v2/reconciliations/{id}": bank.post("/v2/reconciliations", statement).json()["id"],
         "/v2/receipts/{code}": moved.receipt_code,
         "/v2/dead-letters/{id}": str(recorded(bank).pk),
-        "/v2/dead-letters/{id}/replay": why,
-        "/v2/dead-letters/{id}/discard": why,
         "/v2/dead-letters/replay": {"filter": {"client": bank.client.name, "error_code": "account_unknown"}},
-        "/v2/keys": {"scopes": ["accounts:read"]},
         "/v2/keys/{id}": spare.pk,
-        "/v2/keys/{id}/rotate": {"overlap_s": 3600},
-        "/v2/keys/{id}/revoke": why,
-        "/v2/tokens": {"user_id": "alice"},
     }
     # An operator would replay those of all other tests, again and again.
     DeadLetter.objects.exclude(client=bank.client).filter(status="open").update(status="discarded", resolved_at=now())
@@ -115,9 +99,9 @@ def ask(server: Server, bank: Tenant, folder: Path, *options: str) -> subprocess
 
 
 def schema_of(server: Server, examples: dict[str, Any]) -> dict[str, Any]:
-    """Return the document that the server gives out, with examples, without the parameters that nobody can make up.
+    """Return the document that the server gives out, without the parameters that nobody can make up.
 
-    `examples` are bodies by the address of a POST, and ids by an address that begins with `…/{name}`.
+    `examples` are ids by an address that begins with `…/{name}`, and bodies by that of a POST, instead of its own.
     """
     with urllib.request.urlopen(f"{server.base_url}/v2/schema", timeout=10) as answer:
         document: dict[str, Any] = json.load(answer)
@@ -128,6 +112,6 @@ def schema_of(server: Server, examples: dict[str, Any]) -> dict[str, Any]:
                 if parameter["in"] == "path":
                     parameter["example"] = examples[path[: path.index("}") + 1]]
             operation["parameters"] = parameters
-            if "requestBody" in operation:
+            if "requestBody" in operation and path in examples:
                 operation["requestBody"]["content"]["application/json"]["example"] = examples[path]
     return document

@@ -55,37 +55,48 @@ class AccountChangeViewSet(ViewSet):
     conditional = {"freeze", "unfreeze", "close", "reopen", "limits"}
     paged = {"history"}
 
-    @extend_schema(request=SidesIn, responses=AccountShape, summary="Freeze an account")
+    @extend_schema(operation_id="freeze_account", request=SidesIn, responses=AccountShape, summary="Freeze an account")
     def freeze(self, request: Request, pk: UUID) -> Response:
         """Refuse debits, credits or both from the next booking on; what is frozen already stays so."""
         body, asked = _asked(request, pk, FREEZE, SidesIn)
         return _answer(freeze_account(sides=Frozen(body.sides), **asked))
 
-    @extend_schema(request=SidesIn, responses=AccountShape, summary="Unfreeze an account")
+    @extend_schema(
+        operation_id="unfreeze_account", request=SidesIn, responses=AccountShape, summary="Unfreeze an account"
+    )
     def unfreeze(self, request: Request, pk: UUID) -> Response:
         """Take debits, credits or both again from the next booking on."""
         body, asked = _asked(request, pk, UNFREEZE, SidesIn)
         return _answer(unfreeze_account(sides=Frozen(body.sides), **asked))
 
-    @extend_schema(request=ChangeIn, responses=AccountShape, summary="Close an account")
+    @extend_schema(operation_id="close_account", request=ChangeIn, responses=AccountShape, summary="Close an account")
     def close(self, request: Request, pk: UUID) -> Response:
         """Take an account out of use that stands at zero and has no holds."""
         _, asked = _asked(request, pk, CLOSE, ChangeIn)
         return _answer(close_account(**asked))
 
-    @extend_schema(request=ChangeIn, responses=AccountShape, summary="Reopen an account")
+    @extend_schema(operation_id="reopen_account", request=ChangeIn, responses=AccountShape, summary="Reopen an account")
     def reopen(self, request: Request, pk: UUID) -> Response:
         """Take a closed account into use again, with the limits and the freeze that it had."""
         _, asked = _asked(request, pk, REOPEN, ChangeIn)
         return _answer(reopen_account(**asked))
 
-    @extend_schema(request=LimitsIn, responses=AccountShape, summary="Change the limits of an account")
+    @extend_schema(
+        operation_id="change_account_limits",
+        request=LimitsIn,
+        responses=AccountShape,
+        summary="Change the limits of an account",
+    )
     def limits(self, request: Request, pk: UUID) -> Response:
         """Set the floor, the ceiling or both; null takes a limit away. What is on the account must keep within them."""
         body, asked = _asked(request, pk, LIMITS, LimitsIn)
         return _answer(change_limits(floor=body.floor, ceiling=body.ceiling, **asked))
 
-    @extend_schema(responses=page_schema(AccountChangeShape), summary="The changes of an account, newest first")
+    @extend_schema(
+        operation_id="list_account_changes",
+        responses=page_schema(AccountChangeShape),
+        summary="The changes of an account, newest first",
+    )
     def history(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=PARAMETERS)
         account = get_account(principal_of(request).client_id, pk).account

@@ -15,8 +15,6 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from config.api.filters import MomentField, ParametersRefused, refuse_odd_parameters
-from config.api.openapi import Problem
-from config.api.problems import CONTENT_TYPE as PROBLEM
 from config.runtime.errors import FieldError
 from ledger.api.reach import reach_of
 from ledger.api.v2.statement_forms import FORMS
@@ -43,10 +41,12 @@ class AccountStatementViewSet(ViewSet):
     lookup_value_converter = "uuid"
     required_scopes = {"retrieve": "accounts:read"}
     quota_costs = {"retrieve": 5}
+    refused = {"retrieve": (422,)}
     renderer_classes = FORMS
     open_to_users = {"retrieve"}
 
     @extend_schema(
+        operation_id="get_account_statement",
         parameters=[
             OpenApiParameter(
                 "from", _BoundField.openapi, description="Booked at or after it; without: all until `to`."
@@ -59,7 +59,6 @@ class AccountStatementViewSet(ViewSet):
             (200, "application/json"): AccountStatementShape,
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "RFC 4180, in UTF-8: one row for each line."),
             (200, "application/xml"): OpenApiResponse(OpenApiTypes.STR, "ISO 20022, camt.053.001.08."),
-            (422, PROBLEM): Problem,
         },
         summary="An account's statement: opening balance, lines, closing balance",
     )

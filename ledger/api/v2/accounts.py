@@ -14,11 +14,9 @@ from rest_framework.viewsets import ViewSet
 from config.api.answers import posted
 from config.api.decoding import decode
 from config.api.filters import parse_moment, refuse_odd_parameters
-from config.api.openapi import Problem
 from config.api.openapi import page_of as page_schema
 from config.api.pages import PARAMETERS, Page, PageQuery, page_of
 from config.api.principal import principal_of
-from config.api.problems import CONTENT_TYPE as PROBLEM
 from config.runtime.clock import now
 from ledger.api.reach import reach_of
 from ledger.api.v2.bodies import AccountIn, LimitText, check_metadata
@@ -44,11 +42,15 @@ class AccountViewSet(ViewSet):
         "entries": "accounts:read",
     }
     open_to_users = {"list", "retrieve", "balance", "entries"}
+    located = {"create": (201,)}
+    refused = {"balance": (422,)}
     paged = {"list", "entries"}
     unfiltered = {"entries"}
     filterset_class = AccountFilters
 
-    @extend_schema(request=AccountIn, responses={201: AccountShape}, summary="Open an account")
+    @extend_schema(
+        operation_id="create_account", request=AccountIn, responses={201: AccountShape}, summary="Open an account"
+    )
     def create(self, request: Request) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         claim = claim_of(request, OPERATION, request.data)
@@ -70,7 +72,7 @@ class AccountViewSet(ViewSet):
         headers = posted(f"/v2/accounts/{opened.account.id}", replayed=opened.replayed)
         return Response(opened.account, status=201, headers=headers)
 
-    @extend_schema(responses=page_schema(AccountShape), summary="List accounts")
+    @extend_schema(operation_id="list_accounts", responses=page_schema(AccountShape), summary="List accounts")
     def list(self, request: Request) -> Response:
         """List accounts, newest first; with `path_prefix` those of a part of the chart, in the order of their paths."""
         filters = AccountFilters.read(request.query_params)
@@ -82,17 +84,18 @@ class AccountViewSet(ViewSet):
         )
         return Response(page.answer(lambda account: account_shape(account.balance)))
 
-    @extend_schema(responses=AccountShape, summary="Look at an account")
+    @extend_schema(operation_id="get_account", responses=AccountShape, summary="Look at an account")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         return Response(account_shape(reach_of(request).account(pk)))
 
     @extend_schema(
+        operation_id="get_account_balance",
         parameters=[
             OpenApiParameter("at", datetime, description="As booked at this moment; without: now."),
             OpenApiParameter("effective_at", datetime, description="Of that, what took effect by this moment."),
         ],
-        responses={200: BalanceAtShape, (422, PROBLEM): Problem},
+        responses=BalanceAtShape,
         summary="An account's balance, now or as it was booked or took effect",
     )
     def balance(self, request: Request, pk: UUID) -> Response:
@@ -103,7 +106,11 @@ class AccountViewSet(ViewSet):
         row = reach_of(request).account(pk)
         return Response(balance_at(row, at, effective_at=effective_at, now=now()))
 
-    @extend_schema(responses=page_schema(EntryShape), summary="An account's entries, newest first")
+    @extend_schema(
+        operation_id="list_account_entries",
+        responses=page_schema(EntryShape),
+        summary="An account's entries, newest first",
+    )
     def entries(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=PARAMETERS)
         account = reach_of(request).account(pk).account

@@ -90,10 +90,13 @@ class BatchViewSet(ViewSet):
     }
     quota_costs = {"retry": 10, "reverse": 10}
     idempotency_required = {"create", "reverse"}
+    located = {"create": (202, 207), "retry": (200, 202), "reverse": (207,)}
+    tried = {"create": (207,)}
     paged = {"list", "items"}
     unfiltered = {"list", "items"}
 
     @extend_schema(
+        operation_id="create_batch",
         request=BatchIn,
         parameters=[PREFER, DRY_RUN],
         responses={207: BatchAnswer, 202: BatchDetailShape},
@@ -134,6 +137,7 @@ class BatchViewSet(ViewSet):
         return _answer(request, submitted, is_async=preferences.respond_async)
 
     @extend_schema(
+        operation_id="retry_batch",
         request=None,
         responses={202: BatchDetailShape, 200: BatchDetailShape},
         summary="Retry what failed for a passing reason",
@@ -160,7 +164,12 @@ class BatchViewSet(ViewSet):
         headers = posted(f"/v2/batches/{pk}", replayed=retried.replayed, is_running=is_running)
         return Response(retried.batch, status=202 if is_running else 200, headers=headers)
 
-    @extend_schema(request=None, responses={207: BatchAnswer}, summary="Take back all that is booked of a batch")
+    @extend_schema(
+        operation_id="reverse_batch",
+        request=None,
+        responses={207: BatchAnswer},
+        summary="Take back all that is booked of a batch",
+    )
     def reverse(self, request: Request, pk: UUID) -> HttpResponse:
         """Take back every transaction of a batch, up to 1,000 and as far as they are not yet: all or nothing.
 
@@ -180,18 +189,22 @@ class BatchViewSet(ViewSet):
         annotate(batch_id=str(submitted.batch.id), replayed=submitted.replayed)
         return _answer(request, submitted, is_async=False)
 
-    @extend_schema(responses=page_schema(BatchShape), summary="List batches, newest first")
+    @extend_schema(operation_id="list_batches", responses=page_schema(BatchShape), summary="List batches, newest first")
     def list(self, request: Request) -> Response:
         refuse_odd_parameters(request.query_params, known=PARAMETERS)
         page: Page[Batch] = page_of(batches_of(principal_of(request).client_id), PageQuery.of(request))
         return Response(page.answer(batch_shape))
 
-    @extend_schema(responses=BatchDetailShape, summary="Look at a batch, and how far it is")
+    @extend_schema(operation_id="get_batch", responses=BatchDetailShape, summary="Look at a batch, and how far it is")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         return Response(batch_detail(get_batch(principal_of(request).client_id, pk)))
 
-    @extend_schema(responses=page_schema(BatchItemShape), summary="The items of a batch, in their order")
+    @extend_schema(
+        operation_id="list_batch_items",
+        responses=page_schema(BatchItemShape),
+        summary="The items of a batch, in their order",
+    )
     def items(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=PARAMETERS)
         scope = items_of(get_batch(principal_of(request).client_id, pk))

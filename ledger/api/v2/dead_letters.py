@@ -144,19 +144,30 @@ class DeadLetterViewSet(ViewSet):
     paged = {"list"}
     filterset_class = DeadLetterFilters
 
-    @extend_schema(responses=page_schema(DeadLetterShape), summary="List dead letters, newest first")
+    @extend_schema(
+        operation_id="list_dead_letters",
+        responses=page_schema(DeadLetterShape),
+        summary="List dead letters, newest first",
+    )
     def list(self, request: Request) -> Response:
         filters = DeadLetterFilters.read(request.query_params)
         query = PageQuery.of(request, filters=filters.canonical)
         page: Page[DeadLetter] = page_of(filters.scope, query, narrow=filters.look)
         return Response(page.answer(letter_shape))
 
-    @extend_schema(responses=DeadLetterDetailShape, summary="Look at a dead letter and its message")
+    @extend_schema(
+        operation_id="get_dead_letter", responses=DeadLetterDetailShape, summary="Look at a dead letter and its message"
+    )
     def retrieve(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         return Response(letter_detail(get_letter(pk)))
 
-    @extend_schema(request=ReplayIn, responses=DeadLetterShape, summary="Have the message handled again")
+    @extend_schema(
+        operation_id="replay_dead_letter",
+        request=ReplayIn,
+        responses=DeadLetterShape,
+        summary="Have the message handled again",
+    )
     def replay(self, request: Request, pk: UUID) -> HttpResponse:
         """Hand the message to what could not handle it, and answer when that is over.
 
@@ -169,7 +180,12 @@ class DeadLetterViewSet(ViewSet):
         body = decode(request.data, ReplayIn)
         return _answer(request, replay_dead_letter(letter_id=pk, reason=body.reason, claim=claim, **_asker(request)))
 
-    @extend_schema(request=DiscardIn, responses=DeadLetterShape, summary="Give a message up for good")
+    @extend_schema(
+        operation_id="discard_dead_letter",
+        request=DiscardIn,
+        responses=DeadLetterShape,
+        summary="Give a message up for good",
+    )
     def discard(self, request: Request, pk: UUID) -> HttpResponse:
         refuse_odd_parameters(request.query_params, known=())
         claim = claim_of(request, DISCARD, [str(pk), request.data])
@@ -177,7 +193,7 @@ class DeadLetterViewSet(ViewSet):
         return _answer(request, discard_dead_letter(letter_id=pk, reason=body.reason, claim=claim, **_asker(request)))
 
     @extend_schema(
-        operation_id="dead_letters_replay_many",
+        operation_id="replay_dead_letters",
         request=ReplaysIn,
         responses=whole(ReplaysShape),
         summary="Have many messages handled again",

@@ -38,8 +38,10 @@ class EventViewSet(ViewSet):
     """The events of the client that asks."""
 
     required_scopes = {"list": "events:read"}
+    refused = {"list": (410,)}
 
     @extend_schema(
+        operation_id="list_events",
         parameters=[
             OpenApiParameter(
                 "types", TYPES, description="Such as account.frozen, transaction.*.", style="form", explode=False

@@ -77,21 +77,24 @@ class KeyViewSet(ViewSet):
         "rotate": "keys:write",
         "revoke": "keys:write",
     }
+    located = {"create": (201,), "rotate": (201,)}
     paged = {"list"}
 
-    @extend_schema(responses=page_schema(KeyShape), summary="List keys, those that have ended too")
+    @extend_schema(
+        operation_id="list_keys", responses=page_schema(KeyShape), summary="List keys, those that have ended too"
+    )
     def list(self, request: Request) -> Response:
         refuse_odd_parameters(request.query_params, known=PARAMETERS)
         scope, at = keys_of(principal_of(request).client_id), now()
         page: Page[ApiKey] = page_of(scope, PageQuery.of(request), field="key_id", descending=False)
         return Response(page.answer(lambda key: key_shape(key, now=at)))
 
-    @extend_schema(parameters=[ID], responses=KeyShape, summary="Look at a key")
+    @extend_schema(operation_id="get_key", parameters=[ID], responses=KeyShape, summary="Look at a key")
     def retrieve(self, request: Request, pk: str) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         return Response(key_shape(get_key(principal_of(request).client_id, pk), now=now()))
 
-    @extend_schema(request=KeyIn, responses={201: NewKeyShape}, summary="Make a key")
+    @extend_schema(operation_id="create_key", request=KeyIn, responses={201: NewKeyShape}, summary="Make a key")
     def create(self, request: Request) -> HttpResponse:
         """Make a key that may do no more than the one that asks, from no other address and no longer.
 
@@ -103,7 +106,13 @@ class KeyViewSet(ViewSet):
         )
         return _issued(issued, by)
 
-    @extend_schema(parameters=[ID], request=RotationIn, responses={201: NewKeyShape}, summary="Replace a key")
+    @extend_schema(
+        operation_id="rotate_key",
+        parameters=[ID],
+        request=RotationIn,
+        responses={201: NewKeyShape},
+        summary="Replace a key",
+    )
     def rotate(self, request: Request, pk: str) -> HttpResponse:
         """Make a key that may do the same, and have this one expire after `overlap_s`, by default a day.
 
@@ -113,7 +122,9 @@ class KeyViewSet(ViewSet):
         overlap = timedelta(seconds=body.overlap_s)
         return _issued(rotate_own_key(by=by, key_id=pk, overlap=overlap, reason=body.reason), by)
 
-    @extend_schema(parameters=[ID], request=RevocationIn, responses=KeyShape, summary="Revoke a key")
+    @extend_schema(
+        operation_id="revoke_key", parameters=[ID], request=RevocationIn, responses=KeyShape, summary="Revoke a key"
+    )
     def revoke(self, request: Request, pk: str) -> Response:
         """End a key and the tokens that it has minted, within a second; one that has ended stays as it is."""
         body, by = _asked(request, REVOKE, [pk, request.data], RevocationIn)

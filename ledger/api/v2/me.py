@@ -15,7 +15,7 @@ from config.api.filters import refuse_odd_parameters
 from config.api.openapi import whole
 from config.api.permissions import AUTHENTICATED
 from config.api.principal import caller_of
-from config.runtime.clock import rfc3339
+from config.runtime.clock import MomentText, rfc3339
 from ledger.queries.keys import get_key
 
 
@@ -39,7 +39,7 @@ class MeShape(Struct, frozen=True, kw_only=True):
     user_id: str | None
     scopes: list[str]
     networks: list[str]
-    expires_at: str | None
+    expires_at: MomentText | None
     address: str
 
 
@@ -49,7 +49,7 @@ class MeView(APIView):
     required_scopes = {"GET": AUTHENTICATED}
     open_to_users = {"GET"}
 
-    @extend_schema(operation_id="me_retrieve", responses=whole(MeShape), summary="See who is asking")
+    @extend_schema(operation_id="get_me", responses=whole(MeShape), summary="See who is asking")
     def get(self, request: Request) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         caller = caller_of(request)

@@ -35,9 +35,15 @@ class MoveViewSet(ViewSet):
         "void": "transactions:write",
         "reverse": "transactions:write",
     }
+    located = {"reverse": (201,)}
     idempotency_required = {"capture", "void", "reverse"}
 
-    @extend_schema(request=CaptureIn, responses=TransactionShape, summary="Book what is held, all of it or a part")
+    @extend_schema(
+        operation_id="capture_transaction",
+        request=CaptureIn,
+        responses=TransactionShape,
+        summary="Book what is held, all of it or a part",
+    )
     def capture(self, request: Request, pk: UUID) -> Response:
         """Book the amount, or all that is still held; several captures are possible. `final` lets go what is left."""
         data, key = _asked(request)
@@ -51,7 +57,9 @@ class MoveViewSet(ViewSet):
         )
         return _answer(moved)
 
-    @extend_schema(request=VoidIn, responses=TransactionShape, summary="Let go what is held")
+    @extend_schema(
+        operation_id="void_transaction", request=VoidIn, responses=TransactionShape, summary="Let go what is held"
+    )
     def void(self, request: Request, pk: UUID) -> Response:
         """End the hold: `voided`, or `completed` where some of it was captured."""
         data, key = _asked(request)
@@ -64,7 +72,12 @@ class MoveViewSet(ViewSet):
         )
         return _answer(moved)
 
-    @extend_schema(request=ReversalIn, responses={201: TransactionShape}, summary="Take back what was booked")
+    @extend_schema(
+        operation_id="reverse_transaction",
+        request=ReversalIn,
+        responses={201: TransactionShape},
+        summary="Take back what was booked",
+    )
     def reverse(self, request: Request, pk: UUID) -> HttpResponse:
         """Book the money back by a transaction of its own, in full or in part, until all of the original is back.
 

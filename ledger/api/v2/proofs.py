@@ -29,6 +29,7 @@ class ProofViewSet(ViewSet):
     required_scopes = {"retrieve": "transactions:read"}
 
     @extend_schema(
+        operation_id="get_transaction_proof",
         parameters=[OpenApiParameter("cursor", {"type": "string", "maxLength": CURSOR_BYTES_MAX})],
         responses=whole(ProofsShape),
         summary="Prove that what is booked of a transaction is in the record",

@@ -73,11 +73,15 @@ class ReconciliationViewSet(ViewSet):
         "retrieve": "reconciliations:read",
     }
     quota_costs = {"create": 10}
+    located = {"create": (201,)}
     paged = {"list", "retrieve"}
     uncounted = {"retrieve"}
 
     @extend_schema(
-        request=ReconciliationIn, responses={201: ReconciliationShape}, summary="Compare a statement with an account"
+        operation_id="create_reconciliation",
+        request=ReconciliationIn,
+        responses={201: ReconciliationShape},
+        summary="Compare a statement with an account",
     )
     def create(self, request: Request) -> Response:
         """Match each line with an entry, and keep what does not match; the books stay as they are.
@@ -104,13 +108,21 @@ class ReconciliationViewSet(ViewSet):
             headers["Idempotent-Replayed"] = "true"
         return Response(shape, status=201, headers=headers)
 
-    @extend_schema(responses=page_schema(ReconciliationShape), summary="List reconciliations, newest first")
+    @extend_schema(
+        operation_id="list_reconciliations",
+        responses=page_schema(ReconciliationShape),
+        summary="List reconciliations, newest first",
+    )
     def list(self, request: Request) -> Response:
         refuse_odd_parameters(request.query_params, known=PARAMETERS)
         page: Page[Reconciliation] = page_of(reconciliations_of(principal_of(request).client_id), PageQuery.of(request))
         return Response(page.answer(reconciliation_shape))
 
-    @extend_schema(responses=ReconciliationDetailShape, summary="Look at a reconciliation and its breaks")
+    @extend_schema(
+        operation_id="get_reconciliation",
+        responses=ReconciliationDetailShape,
+        summary="Look at a reconciliation and its breaks",
+    )
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Answer the reconciliation with a page of its breaks; `breaks.next_cursor` leads to the next."""
         refuse_odd_parameters(request.query_params, known=PARAMETERS - {"count"})

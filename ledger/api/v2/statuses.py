@@ -10,8 +10,6 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.api.filters import refuse_odd_parameters
-from config.api.openapi import Problem
-from config.api.problems import CONTENT_TYPE as PROBLEM
 from ledger.api.reach import reach_of
 from ledger.domain.receipts import transaction_id_of
 from ledger.domain.shapes import TransactionShape
@@ -26,7 +24,9 @@ class StatusViewSet(ViewSet):
     required_scopes = {"retrieve": "transactions:read"}
     open_to_users = {"retrieve"}
 
-    @extend_schema(responses=StatusShape, summary="See where a transaction stands")
+    @extend_schema(
+        operation_id="get_transaction_status", responses=StatusShape, summary="See where a transaction stands"
+    )
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Say where it stood at most a second ago. Of two answers, the one with the higher `version` is the later."""
         refuse_odd_parameters(request.query_params, known=())
@@ -37,10 +37,11 @@ class ReceiptViewSet(ViewSet):
     """Transactions by receipt code."""
 
     required_scopes = {"retrieve": "transactions:read", "transaction": "transactions:read"}
+    refused = {"retrieve": (422,), "transaction": (422,)}
     open_to_users = {"retrieve", "transaction"}
 
     @extend_schema(
-        responses={200: StatusShape, (422, PROBLEM): Problem}, summary="See where the transaction of a receipt stands"
+        operation_id="get_receipt", responses=StatusShape, summary="See where the transaction of a receipt stands"
     )
     def retrieve(self, request: Request, code: str) -> Response:
         """Say where it stood at most a second ago. Of two answers, the one with the higher `version` is the later."""
@@ -48,7 +49,9 @@ class ReceiptViewSet(ViewSet):
         return Response(reach_of(request).status(_transaction_id(code)))
 
     @extend_schema(
-        responses={200: TransactionShape, (422, PROBLEM): Problem}, summary="Look at the transaction of a receipt"
+        operation_id="get_receipt_transaction",
+        responses=TransactionShape,
+        summary="Look at the transaction of a receipt",
     )
     def transaction(self, request: Request, code: str) -> Response:
         refuse_odd_parameters(request.query_params, known=())

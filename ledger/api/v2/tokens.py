@@ -15,7 +15,7 @@ from config.api.decoding import Body, decode
 from config.api.filters import refuse_odd_parameters
 from config.api.idempotency import HEADER, parse_key
 from config.api.principal import principal_of
-from config.runtime.clock import now, rfc3339
+from config.runtime.clock import MomentText, now, rfc3339
 from ledger.api.v2.bodies import UserIdText
 from ledger.api.v2.keys import SECRET
 from ledger.clients.scopes import USER_SCOPES
@@ -43,15 +43,21 @@ class TokenShape(Struct, frozen=True, kw_only=True):
     token_type: Literal["Bearer"]
     user_id: str
     scopes: list[str]
-    expires_at: str
+    expires_at: MomentText
 
 
 class TokenViewSet(ViewSet):
     """Tokens of the users of the client that asks."""
 
     required_scopes = {"create": "tokens:write"}
+    located = {"create": ()}  # nothing is kept of it
 
-    @extend_schema(request=TokenIn, responses={201: TokenShape}, summary="Mint a token for an end user")
+    @extend_schema(
+        operation_id="create_token",
+        request=TokenIn,
+        responses={201: TokenShape},
+        summary="Mint a token for an end user",
+    )
     def create(self, request: Request) -> HttpResponse:
         """Answer a token that sees the accounts of `user_id` and what moved on them, and nothing else.
 

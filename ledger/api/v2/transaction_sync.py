@@ -21,8 +21,10 @@ class TransactionSyncViewSet(ViewSet):
     """What came and changed of the transactions of the client that asks."""
 
     required_scopes = {"list": "transactions:read"}
+    refused = {"list": (410,)}
 
     @extend_schema(
+        operation_id="sync_transactions",
         parameters=[
             OpenApiParameter(
                 "cursor",

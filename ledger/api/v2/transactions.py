@@ -54,10 +54,13 @@ class TransactionViewSet(ViewSet):
     open_to_users = {"list", "retrieve"}
     idempotency_required = {"create"}
     prefer_honoured = {"create"}
+    located = {"create": (201, 202), "retry": (200, 202)}
+    tried = {"create": (200,)}
     paged = {"list"}
     filterset_class = TransactionFilters
 
     @extend_schema(
+        operation_id="create_transaction",
         request=TransactionIn,
         parameters=[DRY_RUN],
         responses={200: TransactionShape, 201: TransactionShape, 202: AcceptedShape},
@@ -116,6 +119,7 @@ class TransactionViewSet(ViewSet):
         return answer(accepted, status=202, headers=headers)
 
     @extend_schema(
+        operation_id="retry_transaction",
         request=None,
         responses={202: TransactionShape, 200: TransactionShape},
         summary="Retry what failed for a passing reason",
@@ -142,19 +146,27 @@ class TransactionViewSet(ViewSet):
             return problem(failure, request, headers=headers)
         return Response(retried.transaction, status=202 if is_running else 200, headers=headers)
 
-    @extend_schema(responses=page_schema(TransactionShape), summary="List transactions, newest first")
+    @extend_schema(
+        operation_id="list_transactions",
+        responses=page_schema(TransactionShape),
+        summary="List transactions, newest first",
+    )
     def list(self, request: Request) -> Response:
         filters = TransactionFilters.read(request.query_params)
         reach, since = reach_of(request), time.monotonic()
         page = page_of(filters.scopes(reach), PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
         return Response(page.answer_all(reach.shown(page.rows, since=since)))
 
-    @extend_schema(responses=TransactionShape, summary="Look at a transaction")
+    @extend_schema(operation_id="get_transaction", responses=TransactionShape, summary="Look at a transaction")
     def retrieve(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         return Response(reach_of(request).transaction(pk))
 
-    @extend_schema(responses=HistoryShape, summary="Every step of a transaction, oldest first")
+    @extend_schema(
+        operation_id="get_transaction_history",
+        responses=HistoryShape,
+        summary="Every step of a transaction, oldest first",
+    )
     def history(self, request: Request, pk: UUID) -> Response:
         refuse_odd_parameters(request.query_params, known=())
         return Response(HistoryShape(data=history_of(get_transaction(principal_of(request).client_id, pk))))

@@ -10,9 +10,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.api.filters import parse_moment, refuse_odd_parameters
-from config.api.openapi import Problem
 from config.api.principal import principal_of
-from config.api.problems import CONTENT_TYPE as PROBLEM
 from config.runtime.clock import now
 from ledger.domain.shapes import TrialBalanceShape
 from ledger.queries.balances import trial_balance
@@ -23,10 +21,12 @@ class TrialBalanceViewSet(ViewSet):
 
     required_scopes = {"retrieve": "accounts:read"}
     quota_costs = {"retrieve": 5}
+    refused = {"retrieve": (422,)}
 
     @extend_schema(
+        operation_id="get_trial_balance",
         parameters=[OpenApiParameter("at", datetime, description="As booked at this moment; without: now.")],
-        responses={200: TrialBalanceShape, (422, PROBLEM): Problem},
+        responses=TrialBalanceShape,
         summary="The trial balance, now or as booked at a moment",
     )
     def retrieve(self, request: Request) -> Response:
