@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct, field
 
 from ledger.domain.shapes import AUTOMATIC
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LegAsked:
+class LegAsked(Struct, frozen=True, kw_only=True):
     """One leg: an account by id or path, `debit` or `credit`, and an amount as text in major units."""
 
     account: str
@@ -19,8 +19,7 @@ class LegAsked:
     currency: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(Struct, frozen=True, kw_only=True):
     """A transaction as a door was asked for it: accounts by id or path, amounts as texts in major units.
 
     It has `legs`, or two accounts, an amount and its currency. `fee` is what the debit account pays on top (None: what

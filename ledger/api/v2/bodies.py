@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -157,7 +156,7 @@ class ReversalIn(Body, frozen=True, kw_only=True):
     metadata: Metadata = msgspec.field(default_factory=dict)
 
 
-def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) -> Submission:
+def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes, group: str | None = None) -> Submission:
     """Return what the service is asked for.
 
     Raises:
@@ -184,6 +183,7 @@ def submission_of(body: TransactionIn, *, key: str | None, request_hash: bytes) 
         execute_at=body.execute_at,
         capture=body.capture,
         expires_at=body.expires_at,
+        group=group,
         idempotency_key=key,
         request_hash=request_hash,
     )
@@ -292,7 +292,7 @@ def _read(body: BatchItemIn, raw: dict[str, Any], operation: str) -> Item:
     alone = {name: value for name, value in raw.items() if name not in _OF_THE_BATCH}
     request_hash = fingerprint(operation, alone)
     try:
-        return replace(submission_of(body, key=body.idempotency_key, request_hash=request_hash), group=body.group)
+        return submission_of(body, key=body.idempotency_key, request_hash=request_hash, group=body.group)
     except Invalid as refusal:
         return Unreadable(refusal, body.idempotency_key, body.group)
 
