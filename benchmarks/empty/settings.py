@@ -9,6 +9,7 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 USE_TZ = True
 INSTALLED_APPS = ["rest_framework"]
 MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+PAGE_MIDDLEWARE: list[str] = []  # which config/api/handler.py asks for
 ROOT_URLCONF = "benchmarks.empty.urls"
 RELEASE = "empty"
 REST_FRAMEWORK = {
