@@ -242,6 +242,13 @@ class Environment:
         _whole(0, 1), default="1", doc="any other status is shown again without asking the database, seconds at most"
     )
 
+    cache_answers: bool = _variable(
+        _boolean, default="1", doc="first pages of lists are kept in REDIS_URL; 0: always read from the database"
+    )
+    cache_ttl_s: int = _variable(
+        _whole(1, 86_400), default="300", doc="such an answer is shown for so long at most, if nothing of it is written"
+    )
+
     quota_free_per_minute: int = _variable(
         _whole(1, 1_000_000), default="60", doc="requests of a client of tier free, in the long run"
     )

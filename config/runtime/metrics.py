@@ -78,6 +78,22 @@ STATUS_CACHE_SIZE = Gauge(
     "status_tracker_cache_size", "Statuses in the memory of the processes.", multiprocess_mode="livesum"
 )
 
+# What is shown again without being read again. Of all reads: those past it, and those that are misses, count as none.
+CACHE_READS = Counter(
+    "cache_reads_total",
+    "Reads of cached answers: hit, miss, or past the cache where Redis, another filler or a failed bump is in the way.",
+    ["cache", "outcome"],
+)
+CACHE_HIT_RATIO = Gauge(
+    "cache_hit_ratio",
+    "Share of hits of the last 1,000 reads, 0 to 1, of the process that was asked last.",
+    ["cache"],
+    multiprocess_mode="livemostrecent",
+)
+CACHE_BUMPS_FAILED = Counter(
+    "cache_bumps_failed_total", "Bumps that Redis did not take; until they are made up for, the process reads past it."
+)
+
 # Workers and the schedule.
 WORKER_POOL_UTILIZATION = Gauge(
     "worker_pool_utilization", "Share of busy threads, 0 to 1, of the busiest worker.", multiprocess_mode="livemax"

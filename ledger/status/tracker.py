@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.conf import settings
 
 from config.runtime.database import raw_cursor
 from config.runtime.errors import DomainError, Kind, NotFound
+from config.runtime.hit_rate import HitRate
 from config.runtime.metrics import STATUS_CACHE_HIT_RATE, STATUS_CACHE_SIZE, STATUS_LOOKUPS
 from config.runtime.redis import GuardedRedis, redis_client
 from ledger.domain.shapes import TransactionShape
@@ -23,7 +22,6 @@ from ledger.status.store import Store
 from ledger.status.writer import Writer
 
 SIZE_MAX = 100_000
-RATED = 1_000
 READS_MAX = 3
 READ = """
 SELECT status, version, error_code,
@@ -52,7 +50,7 @@ class StatusTracker:
         self._memory = Memory(size_max=size_max, interval_s=interval_s, ttl_s=ttl_s)
         self._store = Store(redis)
         self._writer = Writer(self._store.write)
-        self._rate = _HitRate()
+        self._rate = HitRate()
         os.register_at_fork(after_in_child=self._begin_process)
         atexit.register(self._writer.flush)
 
@@ -73,6 +71,10 @@ class StatusTracker:
         `since` is the `time.monotonic()` of a moment before it was read.
         """
         self._memory.learn((client_id, shape.id), Seen(status_of(shape), since))
+
+    def saw_all(self, client_id: int, shapes: Iterable[StatusShape], *, since: float) -> None:
+        """Note, likewise, what is shown of a client's transactions that was read earlier and kept."""
+        self._memory.learn_all([((client_id, shape.id), Seen(shape, since)) for shape in shapes])
 
     def look_up(self, client_id: int, transaction_id: UUID) -> StatusShape:
         """Return where one of a client's transactions stands. Call outside of database transactions.
@@ -121,24 +123,7 @@ class StatusTracker:
         """A child has none of its parent's threads: one of them may have held a lock."""
         self._memory.begin_process()
         self._writer.begin_process()
-        self._rate = _HitRate()
-
-
-class _HitRate:
-    """The share of the last 1,000 look-ups that needed no database."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._recent: deque[bool] = deque(maxlen=RATED)
-        self._hits = 0
-
-    def count(self, *, is_hit: bool) -> float:
-        """Count a look-up; return the share."""
-        with self._lock:
-            leaving = self._recent[0] if len(self._recent) == RATED else False
-            self._recent.append(is_hit)
-            self._hits += is_hit - leaving
-            return self._hits / len(self._recent)
+        self._rate = HitRate()
 
 
 def _read(key: Key) -> Seen | None:
@@ -155,3 +140,4 @@ _tracker = StatusTracker(
 announce = _tracker.announce
 look_up = _tracker.look_up
 saw = _tracker.saw
+saw_all = _tracker.saw_all
