@@ -61,6 +61,12 @@ JOBS: tuple[Job, ...] = (
         doc="Sums up what was booked at another time than it took effect, for balances by effective time.",
     ),
     Job(
+        name="cache_followed",
+        every_s=1,
+        call="ledger.lists.show_followed",
+        doc="Lets kept answers live long while the relay bumps again what was written.",
+    ),
+    Job(
         name="frozen_sessions",
         every_s=1,
         call="ledger.locks.end_frozen_sessions",

@@ -138,10 +138,13 @@ CACHES = {
         "OPTIONS": {"CLIENT_CLASS": "config.runtime.redis.GuardedClient"},
     },
 }
+CACHE_ANSWERS = ENV.cache_answers
+CACHE_TTL_S = ENV.cache_ttl_s
 REDIS_URL = ENV.redis_url
 DRAMATIQ_BROKER_URL = ENV.dramatiq_broker_url or ENV.redis_url
 EVENTS_URLS = ENV.events_url
 EVENTS_KEEP_DAYS = ENV.events_keep_days
+FIRST_TOLD = subscriptions.FIRST
 LISTENERS = subscriptions.LISTENERS
 INBOUND_TOPICS = ENV.inbound_topics
 INBOUND_HANDLERS = subscriptions.INBOUND

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Told of every event before the others are, and more than once where need be: see ledger/events/first.py.
+FIRST = "ledger.lists.bump_again"
+
 # By name, which never changes: the cursors of a listener stand under it. See ledger/events/listeners.py for what a
 # listener is. A new one begins with the oldest event that is kept.
 LISTENERS: dict[str, str] = {}

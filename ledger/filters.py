@@ -13,11 +13,13 @@ from django.db.models import DecimalField, F, QuerySet, Value
 from django.db.models.functions import Cast, Power
 
 from config.api.filters import ChoicesFilter, MomentFilter, StrictFilterSet
+from config.runtime.cache.store import Version
 from config.runtime.ids import first_at
 from ledger.domain.accounts import PATH, AccountKind, AccountStatus, is_path
 from ledger.domain.money import AmountInvalid, parse_amount
 from ledger.domain.states import Status
 from ledger.kinds import KINDS
+from ledger.lists import of_account, of_client, of_user
 from ledger.models import Account, Transaction
 from ledger.queries.accounts import accounts_below
 from ledger.queries.reach import Reach
@@ -106,6 +108,14 @@ class TransactionFilters(TransactionTraits):
         for name in self._CUTS - {"user_id"}:
             rows = [self.filters[name].filter(one, self.form.cleaned_data[name]) for one in rows]
         return rows
+
+    def version(self, reach: Reach) -> Version | None:
+        """Return what a page stands under, None where it is of an account that is not there (yet)."""
+        if "account" in self.data:
+            account = reach.account_named(self.data["account"])
+            return None if account is None else of_account(reach.client_id, account.public_id)
+        user_id = reach.user_id or self.data.get("user_id")
+        return of_client(reach.client_id) if user_id is None else of_user(reach.client_id, user_id)
 
     @property
     def look(self) -> Callable[[QuerySet[Any]], QuerySet[Any]] | None:

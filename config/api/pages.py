@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -80,13 +81,20 @@ class PageQuery:
         is_counted = parse_flag(request.query_params, "count")
         if is_counted and isinstance(caller, Principal) and caller.user_id is not None:
             raise NotForUsers
-        who = f"{caller.client_id}/{caller.user_id or ''}" if isinstance(caller, Principal) else ""
+        who = f"{caller.client_public_id}/{caller.user_id or ''}" if isinstance(caller, Principal) else ""
         return cls(
             binding=f"{who}\n{request.path}\n{filters}",
             limit=limit_of(request),
             cursor=request.query_params.get("cursor", ""),
             is_counted=is_counted,
         )
+
+    @property
+    def name(self) -> str:
+        """Name the first page of the list: no other client's, user's or release's has the same."""
+        return hashlib.sha256(
+            f"{settings.RELEASE}\n{self.binding}\n{self.limit}\n{self.is_counted}".encode()
+        ).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

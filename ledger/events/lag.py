@@ -20,6 +20,14 @@ WHERE o.id > (SELECT low_id FROM events_numbering)
 ORDER BY o.id
 LIMIT 1
 """
+# How old the first event is that a follower has not taken; NULL where it has begun in no lane.
+OLDEST = """
+SELECT CASE WHEN c.position IS NOT NULL
+    THEN coalesce(extract(epoch FROM clock_timestamp() - p.occurred_at), 0)::float8
+END
+FROM (SELECT min(position) AS position FROM events_cursor WHERE follower = %(follower)s) c
+LEFT JOIN events_position p ON p.position = c.position + 1
+"""
 
 
 class Lag(NamedTuple):
@@ -42,6 +50,13 @@ def unnumbered_age_s() -> float:
     with raw_cursor() as cursor:
         row = cursor.execute(UNNUMBERED).fetchone()
     return 0.0 if row is None else float(row[0])
+
+
+def age_s(follower: str) -> float | None:
+    """Return the age of the oldest event that a follower has not taken, numbered or not; None before its beginning."""
+    with raw_cursor() as cursor:
+        ((age,),) = cursor.execute(OLDEST, {"follower": follower}).fetchall()
+    return None if age is None else max(age, unnumbered_age_s())
 
 
 def measure_lag() -> None:

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from config.runtime.database import release_connections
 from config.runtime.logging import get_logger
 from ledger.events.errors import EventGone
+from ledger.events.first import Behind, First
 from ledger.events.following import Follower, follow
 from ledger.events.listeners import ListenerFollower
 from ledger.events.models import DeadLetter
@@ -47,6 +48,12 @@ def followers() -> list[Follower]:
     ]
     transports = [open_transport(url) for url in settings.EVENTS_URLS]
     return [*listeners, *(TransportFollower(f"transport:{one.name}", one) for one in transports)]
+
+
+def in_turn(who: Sequence[Follower]) -> list[Follower]:
+    """Return these behind who is told first."""
+    tell = import_string(settings.FIRST_TOLD)
+    return [First(tell), *(Behind(tell, follower) for follower in who)]
 
 
 def relay_works(who: Sequence[Follower]) -> dict[str, Work]:

@@ -69,10 +69,10 @@ class Settled:
     written_at: float = field(default_factory=time.monotonic)
 
     def report(self) -> None:
-        """Tell logs, metrics and the status tracker; call after the commit."""
+        """Tell lists, the status tracker, logs and metrics; call after the commit."""
+        report_statuses(self.judged, self.shapes, written_at=self.written_at)
         both = [(one, shape) for one, shape in zip(self.judged, self.shapes, strict=True) if one.standing is None]
         report_outcomes([one for one, _ in both], [shape for _, shape in both])
-        report_statuses(self.judged, self.shapes, written_at=self.written_at)
 
 
 def post(

@@ -1,4 +1,4 @@
-"""Tell logs, metrics and the status tracker what a round did, after its commit."""
+"""Tell lists, the status tracker, logs and metrics what a round did, after its commit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from config.runtime.ids import moment_of
 from config.runtime.lifecycle import Step, lifecycle
 from config.runtime.metrics import TRANSACTIONS, TRANSACTIONS_DURATION, TRANSACTIONS_FAILED
 from ledger.domain.shapes import TransactionShape
+from ledger.lists import bump, written
 from ledger.posting.intents import Intent
 from ledger.posting.judge import Judged
 from ledger.status import announce, status_of
@@ -49,8 +50,16 @@ def report_outcomes(judged: Sequence[Judged], shapes: Sequence[TransactionShape]
 
 
 def report_statuses(judged: Sequence[Judged], shapes: Sequence[TransactionShape], *, written_at: float) -> None:
-    """Let statuses be told without the database; `written_at` is a `time.monotonic()` from before the commit."""
-    both = zip(judged, shapes, strict=True)
+    """Let statuses be told without the database, and lists not be shown as they were.
+
+    `written_at` is a `time.monotonic()` from before the commit.
+    """
+    both = list(zip(judged, shapes, strict=True))
+    # First: who is told of a status finds the list no older.
+    bump(
+        written(one.intent.client_id, shape, [account.public_id for account in one.intent.accounts])
+        for one, shape in both
+    )
     announce([(one.intent.client_id, status_of(shape)) for one, shape in both], begun_at=written_at)
 
 

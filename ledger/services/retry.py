@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from ledger.errors import (
     Parked,
     StillProcessing,
 )
+from ledger.lists import bump_stored
 from ledger.locks import bound_waits
 from ledger.models import Transaction
 from ledger.posting.queue import QUEUE
@@ -79,6 +81,8 @@ def retry_transaction(
             if claim is not None:
                 earlier = take_key(client_id=client_id, claim=claim)
                 if earlier is not None:
+                    # Who retried it first may have died before it could.
+                    transaction.on_commit(partial(bump_stored, [UUID(earlier)]))
                     return Retried(transaction_shape(get_transaction(client_id, UUID(earlier))), replayed=True)
             row = get_transaction(client_id, transaction_id)
             _check(row, codes, attempts_max)
@@ -140,6 +144,7 @@ def requeue(
         )
         count = cursor.rowcount
     QUEUE.joined(count)
+    transaction.on_commit(partial(bump_stored, transaction_ids))
     return count
 
 

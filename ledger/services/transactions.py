@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from ledger.errors import (
     ExecuteAtInDryRun,
     failure_of,
 )
+from ledger.lists import bump_stored
 from ledger.locks import patience
 from ledger.posting.accept import accept
 from ledger.posting.engine import ROUND_SIZE_MAX, post
@@ -232,6 +234,9 @@ def _settled(outcomes: Sequence[Outcome]) -> list[Result]:
     """Turn outcomes into answers; what was posted before is read as it is now."""
     earlier: list[UUID] = [outcome.replay_of for outcome in outcomes if outcome.replay_of is not None]
     known = shown_transactions(earlier) if earlier else {}
+    if earlier:
+        # Who was first may have died before it could.
+        transaction.on_commit(partial(bump_stored, earlier))
     return [_settle(outcome, known) for outcome in outcomes]
 
 

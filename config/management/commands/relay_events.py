@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from config.management.threads import run_threads
 from config.runtime.logging import set_role
 from config.schedule import JOBS, JOBS_GRACE_S, Runner, lead
-from ledger.events.relay import followers, relay_works
+from ledger.events.relay import followers, in_turn, relay_works
 from ledger.services.sealing import seal
 
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, without_schedule: bool, **options: Any) -> None:
         set_role("relay")
-        works = relay_works(followers()) | {"sealer": seal}
+        works = relay_works(in_turn(followers())) | {"sealer": seal}
         if without_schedule:
             run_threads(works)
             return

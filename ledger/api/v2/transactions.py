@@ -15,6 +15,7 @@ from rest_framework.viewsets import ViewSet
 
 from config.api.answers import answer, posted
 from config.api.decoding import decode, refuse_body
+from config.api.encoding import encode
 from config.api.filters import parse_flag, refuse_odd_parameters
 from config.api.idempotency import fingerprint, parse_key
 from config.api.openapi import page_of as page_schema
@@ -31,6 +32,7 @@ from ledger.api.v2.claims import claim_of
 from ledger.domain.shapes import AcceptedShape, HistoryShape, TransactionShape
 from ledger.domain.states import Status
 from ledger.filters import TransactionFilters
+from ledger.lists import first_page
 from ledger.queries.transactions import get_transaction, history_of
 from ledger.services.retry import OPERATION as RETRY
 from ledger.services.retry import retry_transaction
@@ -151,11 +153,18 @@ class TransactionViewSet(ViewSet):
         responses=page_schema(TransactionShape),
         summary="List transactions, newest first",
     )
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> HttpResponse:
         filters = TransactionFilters.read(request.query_params)
-        reach, since = reach_of(request), time.monotonic()
-        page = page_of(filters.scopes(reach), PageQuery.of(request, filters=filters.canonical), narrow=filters.look)
-        return Response(page.answer_all(reach.shown(page.rows, since=since)))
+        reach, query = reach_of(request), PageQuery.of(request, filters=filters.canonical)
+
+        def page() -> bytes:
+            since = time.monotonic()
+            rows = page_of(filters.scopes(reach), query, narrow=filters.look)
+            return encode(rows.answer_all(reach.shown(rows.rows, since=since)))
+
+        version = None if query.cursor else filters.version(reach)
+        found = page() if version is None else first_page(version, query.name, page)
+        return answer(msgspec.Raw(found))
 
     @extend_schema(operation_id="get_transaction", responses=TransactionShape, summary="Look at a transaction")
     def retrieve(self, request: Request, pk: UUID) -> Response:
