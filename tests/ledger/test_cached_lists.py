@@ -22,7 +22,7 @@ from ledger import lists
 from ledger.clients.authentication import forget_keys
 from ledger.events.first import Behind, First, NotTold
 from ledger.events.lag import age_s
-from ledger.events.stream import Event
+from ledger.events.stream import Event, read_window
 from ledger.models import Transaction
 from ledger.posting import report
 from ledger.queries import transactions as queries
@@ -31,7 +31,7 @@ from ledger.services.batches.turns import post_due_batch
 from ledger.services.holds import expire_holds
 from ledger.services.posting import post_due
 from tests.ledger.consumed import Shelf, asked, consumer_of, message
-from tests.ledger.followed import CURSORS, Diary, begun, caught_up, execute, numbered
+from tests.ledger.followed import ALL, CURSORS, Diary, begun, caught_up, execute, numbered
 from tests.ledger.queueing import emptied
 from tests.ledger.test_retry import Failing, contended
 from tests.people import URL, Tenant, body
@@ -233,6 +233,16 @@ def test_nobody_is_shown_what_is_kept_for_another(people: Tenant, other_bank: Te
         assert ids(other_bank.get(f"{URL}?account=users:alice:USD")) == []
 
 
+def test_a_user_is_not_shown_the_side_of_others_that_is_kept_for_a_key(people: Tenant) -> None:
+    people.open("fees:USD", kind="income")
+    bob, url = people.as_user("bob"), f"{URL}?account=users:bob:USD"
+    _done(people.post(URL, body(fee="0.10")), 201)
+
+    fees = [tenant.get(url).json()["data"][0]["fee"] for tenant in (people, bob) * 2]
+
+    assert fees == ["0.10", None] * 2
+
+
 def test_other_filters_limits_and_releases_are_other_lists(people: Tenant, settings: Any) -> None:
     urls = (URL, f"{URL}?limit=1", f"{URL}?status=failed", f"{URL}?user_id=bob", f"{URL}?user_id=alice")
     assert [is_kept(people, url) for url in urls] == [False] * 5
@@ -339,6 +349,25 @@ def test_what_was_bumped_is_left_by_the_relay(people: Tenant, first: First) -> N
     caught_up_from_now(first)
 
     assert is_kept(people, url)
+
+
+def test_of_two_writes_the_one_that_bumped_does_not_stand_for_the_other(people: Tenant, first: First, dying) -> None:
+    """The one that died committed later, and stands before the other: positions are given by ids."""
+    url = f"{URL}?user_id=alice"
+    shown(people, url)
+    bumped = people.post(URL, body()).json()
+    alice = lists.of_user(people.client.pk, "alice")
+    lists._cache.bump({alice: f"{UUID(bumped['id']).hex}:{bumped['version']}"})
+    assert bumped["id"] in ids(people.get(url))
+    died = people.post(URL, body()).json()
+    assert died["id"] not in ids(people.get(url))
+    numbered()
+    window = read_window(first.name, ALL)
+    assert window is not None
+
+    lists.bump_again([*reversed(window.events)])
+
+    assert died["id"] in ids(people.get(url))
 
 
 def test_a_listener_that_is_told_finds_the_list_no_older(people: Tenant, dying: None) -> None:
