@@ -14,6 +14,7 @@ from benchmarks import (
     accepting,
     account_statements,
     batch,
+    cache,
     edge,
     engine,
     flow,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterator[Table]]] = {
     "relay": relay.run,
     "quota": quota.run,
     "reads": reads.run,
+    "cache": cache.run,
     "transports": transports.run,
     "storm": storm.run,
 }

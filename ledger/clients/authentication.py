@@ -1,4 +1,9 @@
-"""Who asks: `Authorization: Bearer` with a key `ch_<id>_<secret>`, or with a user's token that a key has minted."""
+"""Who asks: `Authorization: Bearer` with a key `ch_<id>_<secret>`, or with a user's token that a key has minted.
+
+Each process remembers for a second what a key is, and no cache stands behind that: a revoked key must end within the
+second, so that a shared copy would save one read by primary key a second and process, and would be one more place where
+a revocation could be lost.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -487,3 +489,23 @@ def test_in_a_storm_nobody_is_shown_less_than_what_was_answered_before_he_asked(
 
         assert all(one.result() for one in looking)
     assert int(shown(processes[0], alice, lambda: b"%d" % number)) == 300
+
+
+def test_four_of_five_reads_of_a_zipf_mix_are_hits_though_the_relay_bumps_again(redis, cache, other, monkeypatch):
+    """95 reads to 5 writes, each of two users; `bench cache` has more users and takes its time."""
+    monkeypatch.setattr(cache_module, "UNSURE_S", TTL_S)
+    source, users, owner = random.Random(5), 400, uuid4().int
+    weights = list(accumulate(1 / rank for rank in range(1, users + 1)))
+    of = [Version(owner, f"user:{number}") for number in range(users)]
+    found: list[Found] = []
+    for number in range(2_400):
+        if number % 20:
+            (version,) = source.choices(of, cum_weights=weights)
+            found.append(cache.read("zipf", version, version.name, Row().read))
+        else:
+            stamps = dict.fromkeys(source.choices(of, cum_weights=weights, k=2), f"write {number}")
+            cache.bump(stamps)
+            other.bump_again(stamps)
+
+    settled = found[len(found) // 2 :]
+    assert sum(one.age_s is not None for one in settled) / len(settled) > 0.8
