@@ -111,11 +111,14 @@ class TransactionFilters(TransactionTraits):
 
     def version(self, reach: Reach) -> Version | None:
         """Return what a page stands under, None where it is of an account that is not there (yet)."""
-        if "account" in self.data:
-            account = reach.account_named(self.data["account"])
-            return None if account is None else of_account(reach.client_id, account.public_id)
+        account = reach.account_named(self.data["account"]) if "account" in self.data else None
+        if account is None and "account" in self.data:
+            return None
+        # Of three users in a transaction's legs two have it in their lists: whose rows are looked through counts first.
         user_id = reach.user_id or self.data.get("user_id")
-        return of_client(reach.client_id) if user_id is None else of_user(reach.client_id, user_id)
+        if user_id is not None:
+            return of_user(reach.client_id, user_id)
+        return of_client(reach.client_id) if account is None else of_account(reach.client_id, account)
 
     @property
     def look(self) -> Callable[[QuerySet[Any]], QuerySet[Any]] | None:

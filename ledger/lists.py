@@ -1,8 +1,9 @@
 """First pages of lists, kept: which version each stands under, and which versions a write replaces.
 
-A write replaces those of its client, of the users whose transaction it is and of the accounts that it touches. A list
-stands under one of them, the narrowest that all of its rows belong to: that of the account that it is about, else of
-the user, else of the client. Why nobody is shown less than he has been told of: `config.runtime.cache.cache`.
+A write replaces those of its client, of the users whose transaction it is and of the accounts that it touches, if they
+are nobody's. A list stands under one of them, the narrowest that all of its rows belong to: that of the user whom, or
+whose account, it is about, else of the account, else of the client. Why nobody is shown less than he has been told of:
+`config.runtime.cache.cache`.
 
 What is kept is what is dear to make and shows no balance: lists of transactions. Balances, and lists that show them (of
 accounts, of an account's entries), are always read. So are keys: a process remembers one for a second
@@ -26,6 +27,7 @@ from config.runtime.cache.cache import VersionedCache
 from config.runtime.cache.store import Version, fresh
 from config.runtime.logging import get_logger
 from config.runtime.redis import RedisAway
+from ledger.domain.accounts import AccountRef
 from ledger.domain.shapes import AccountName, TransactionShape
 from ledger.domain.states import Status
 from ledger.events.first import FOLLOWER, NotTold
@@ -35,6 +37,7 @@ from ledger.models import Account, Transaction
 from ledger.status import StatusShape, saw_all
 
 KIND = "transactions"
+_CLIENT, _USER, _ACCOUNT = "client", "user:", "account:"
 # An event that is older should have been bumped again: else values may not live long.
 AGE_S_MAX = 2.0
 
@@ -42,7 +45,7 @@ log = get_logger()
 
 
 class Write(NamedTuple):
-    """What a write touches; the stamp names it, and no two writes have the same."""
+    """What a write touches: of accounts, those without a user count. The stamp names it, and no two have the same."""
 
     client_id: int
     user_ids: Collection[str | None]
@@ -50,25 +53,27 @@ class Write(NamedTuple):
     stamp: str
 
     @property
-    def versions(self) -> list[Version]:
-        """What it replaces."""
-        users = [of_user(self.client_id, user_id) for user_id in self.user_ids if user_id is not None]
-        return [of_client(self.client_id), *users, *(of_account(self.client_id, one) for one in self.account_ids)]
+    def names(self) -> list[str]:
+        """The versions of the client's that it replaces."""
+        users = [_USER + user_id for user_id in self.user_ids if user_id is not None]
+        return [_CLIENT, *users, *[_ACCOUNT + public_id.hex for public_id in self.account_ids]]
 
 
 def of_client(client_id: int) -> Version:
     """Return the version of all that is a client's."""
-    return Version(client_id, "client")
+    return Version(client_id, _CLIENT)
 
 
 def of_user(client_id: int, user_id: str) -> Version:
     """Return the version of what concerns one of a client's users."""
-    return Version(client_id, f"user:{user_id}")
+    return Version(client_id, _USER + user_id)
 
 
-def of_account(client_id: int, public_id: UUID) -> Version:
-    """Return the version of what touches one of a client's accounts."""
-    return Version(client_id, f"account:{public_id.hex}")
+def of_account(client_id: int, account: AccountRef) -> Version:
+    """Return the version of what touches one of a client's accounts: that of its user, if it has one."""
+    if account.user_id is not None:
+        return of_user(client_id, account.user_id)
+    return Version(client_id, _ACCOUNT + account.public_id.hex)
 
 
 def first_page(version: Version, name: str, make: Callable[[], bytes]) -> bytes:
@@ -88,11 +93,14 @@ def first_page(version: Version, name: str, make: Callable[[], bytes]) -> bytes:
 
 def bump(writes: Iterable[Write]) -> None:
     """Have no list shown as it was before these writes. Call after their commit and before anybody is answered."""
-    _cache.bump({version: write.stamp for write in writes for version in write.versions})
+    stamps: dict[int, dict[str, str]] = {}
+    for write in writes:
+        stamps.setdefault(write.client_id, {}).update(dict.fromkeys(write.names, write.stamp))
+    _cache.bump(stamps)
 
 
 def written(client_id: int, shape: TransactionShape, account_ids: Collection[UUID]) -> Write:
-    """Return what a transaction's move to this shape touches: `account_ids` are those of all its legs."""
+    """Return what a transaction's move to this shape touches: `account_ids` are those of its legs that have no user."""
     return Write(client_id, (shape.user_id, shape.peer_user_id), account_ids, _stamp(shape.id, shape.version))
 
 
@@ -110,12 +118,12 @@ def bump_again(events: Sequence[Event]) -> None:
     told = [(event.client_id, shape) for event in events if (shape := _shape(event)) is not None]
     # The accounts of a fee and of an exchange are named by the lines, and what has failed has none.
     stored = _stored([shape.id for _, shape in told if not shape.entries])
-    stamps: dict[Version, str] = {}
+    stamps: dict[int, dict[str, str]] = {}
     for client_id, shape in told:
-        write = _retold(client_id, shape, stored.get(shape.id))
-        for version in write.versions:
+        write, bumps = _retold(client_id, shape, stored.get(shape.id)), stamps.setdefault(client_id, {})
+        for name in write.names:
             # Of two that have it in common one alone may have bumped it.
-            stamps[version] = write.stamp if stamps.get(version, write.stamp) == write.stamp else ""
+            bumps[name] = write.stamp if bumps.get(name, write.stamp) == write.stamp else ""
     if not stamps:
         return
     try:

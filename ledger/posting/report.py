@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from config.runtime.clock import now
 from config.runtime.ids import moment_of
@@ -56,11 +57,12 @@ def report_statuses(judged: Sequence[Judged], shapes: Sequence[TransactionShape]
     """
     both = list(zip(judged, shapes, strict=True))
     # First: who is told of a status finds the list no older.
-    bump(
-        written(one.intent.client_id, shape, [account.public_id for account in one.intent.accounts])
-        for one, shape in both
-    )
+    bump(written(one.intent.client_id, shape, _nobodys(one.intent)) for one, shape in both)
     announce([(one.intent.client_id, status_of(shape)) for one, shape in both], begun_at=written_at)
+
+
+def _nobodys(intent: Intent) -> list[UUID]:
+    return [account.public_id for account, _ in intent.legs if account.user_id is None]
 
 
 def _due_at(intent: Intent) -> datetime:

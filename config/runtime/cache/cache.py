@@ -32,13 +32,13 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from config.runtime.cache.store import Bump, Fill, Hit, Store, Version, fresh
+from config.runtime.cache.store import Fill, Hit, Stamps, Store, Version, fresh
 from config.runtime.hit_rate import HitRate
 from config.runtime.logging import get_logger
 from config.runtime.metrics import CACHE_BUMPS_FAILED, CACHE_HIT_RATIO, CACHE_READS
@@ -98,25 +98,25 @@ class VersionedCache:
         CACHE_HIT_RATIO.labels(kind).set(self._rates.setdefault(kind, HitRate()).count(is_hit=outcome == "hit"))
         return found
 
-    def bump(self, stamps: Mapping[Version, str]) -> None:
+    def bump(self, stamps: Stamps) -> None:
         """Have nothing shown any more that was kept under these versions. Call after the commit, before the answer.
 
         A stamp names the write, and no two writes have the same: so that `bump_again` finds what was done.
         """
         try:
-            self._store.bump({version: Bump(to=stamp) for version, stamp in stamps.items()})
+            self._store.bump(stamps)
         except (RedisAway, RedisError) as error:
             CACHE_BUMPS_FAILED.inc()
-            log.warning("cache.bump_failed", versions=len(stamps), error=str(error))
-            self._owe(stamps)
+            log.warning("cache.bump_failed", error=str(error))
+            self._owe(Version(owner, name) for owner, names in stamps.items() for name in names)
 
-    def bump_again(self, stamps: Mapping[Version, str]) -> None:
+    def bump_again(self, stamps: Stamps) -> None:
         """Bump those of which the last bump was not that of the write with this stamp; "" for more writes than one.
 
         Raises:
             RedisAway, RedisError: it is to be done once more.
         """
-        self._store.bump({version: Bump(to=fresh(), unless=stamp) for version, stamp in stamps.items()})
+        self._store.bump(stamps, is_again=True)
 
     def show_followed(self) -> None:
         """Say that every write of more than a moment ago was bumped again, so that values may live long.
@@ -133,7 +133,7 @@ class VersionedCache:
         if not owed:
             return
         try:
-            self._store.bump({version: Bump(to=fresh()) for version in owed})
+            self._store.bump(_anew(owed))
         except (RedisAway, RedisError):
             self._soon()
             return
@@ -201,3 +201,10 @@ class VersionedCache:
         self._ask_at = 0.0
         self._is_followed = False
         self._rates: dict[str, HitRate] = {}
+
+
+def _anew(versions: Iterable[Version]) -> Stamps:
+    stamps: dict[int, dict[str, str]] = {}
+    for version in versions:
+        stamps.setdefault(version.owner, {})[version.name] = fresh()
+    return stamps

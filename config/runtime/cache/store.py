@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain
 from typing import Any, NamedTuple
 
+import msgspec
 from redis import Redis
 from redis.exceptions import NoScriptError, RedisError
 
@@ -61,15 +62,23 @@ if ARGV[5] and redis.call('GET', KEYS[1]) == ARGV[2] then
   redis.call('EXPIRE', KEYS[2], ARGV[4])
 end
 """
-# Keys: versions. Arguments: seconds that they live, and of each the text that needs no bump, and its new one.
+# Key: what the keys of an owner's versions begin with. Arguments: seconds that they live; as one text, since a round of
+# bookings has thousands of them, the name of each and its new text; and, if those that have that text already are to be
+# left, the new text of the others.
 _BUMP = """
-for i, key in ipairs(KEYS) do
+local bumps = cmsgpack.unpack(ARGV[2])
+for i = 1, #bumps, 2 do
+  local key = KEYS[1] .. bumps[i]
   local version = redis.call('GET', key)
-  if version and version ~= ARGV[2 * i] then
-    redis.call('SET', key, ARGV[2 * i + 1], 'EX', ARGV[1])
+  if version and not (ARGV[3] and version == bumps[i + 1]) then
+    redis.call('SET', key, ARGV[3] or bumps[i + 1], 'EX', ARGV[1])
   end
 end
 """
+
+
+# By owner, and by the name of a version: the text that names the write.
+Stamps = Mapping[int, Mapping[str, str]]
 
 
 class Version(NamedTuple):
@@ -80,7 +89,7 @@ class Version(NamedTuple):
 
     @property
     def key(self) -> str:
-        return f"cache:{{{self.owner}}}:version:{self.name}"
+        return _prefix(self.owner) + self.name
 
 
 class Hit(NamedTuple):
@@ -96,13 +105,6 @@ class Fill(NamedTuple):
     version: bytes
     at_ms: int
     token: bytes
-
-
-class Bump(NamedTuple):
-    """What becomes of a version, if it is there and is not `unless`."""
-
-    to: str
-    unless: str = ""
 
 
 class _Script:
@@ -142,9 +144,12 @@ class Store:
         kept = () if value is None else (value,)
         self._run(_keep, _keys(version, name), (fill.token, fill.version, fill.at_ms, self._ttl_s, *kept))
 
-    def bump(self, bumps: Mapping[Version, Bump]) -> None:
-        """Replace versions, in one round trip."""
-        calls = list(self._bump_calls(bumps))
+    def bump(self, stamps: Stamps, *, is_again: bool = False) -> None:
+        """Put stamps in the place of versions, in one round trip.
+
+        Again, what has its stamp stays, and the others get a new text: a stamp must not come twice.
+        """
+        calls = list(self._bump_calls(stamps, (fresh(),) if is_again else ()))
         results = self._send(_bump.by_hash(*call) for call in calls)
         # Those alone that were not known: what was done must not be done again, lest a version came back.
         unknown = [call for call, result in zip(calls, results, strict=True) if isinstance(result, NoScriptError)]
@@ -163,14 +168,12 @@ class Store:
         """Tell whether somebody has said so."""
         return bool(self._client.exists(FOLLOWED))
 
-    def _bump_calls(self, bumps: Mapping[Version, Bump]) -> Iterator[tuple[list[str], list[Any]]]:
-        by_owner: dict[int, list[tuple[str, Bump]]] = {}
-        for version, bump in bumps.items():
-            by_owner.setdefault(version.owner, []).append((version.key, bump))
-        for found in map(iter, by_owner.values()):
-            while part := list(islice(found, BUMPED_AT_ONCE)):
-                told = [text for _, bump in part for text in (bump.unless, bump.to)]
-                yield [key for key, _ in part], [2 * self._ttl_s, *told]
+    def _bump_calls(self, stamps: Stamps, others: tuple[str, ...]) -> Iterator[tuple[list[str], list[Any]]]:
+        for owner, found in stamps.items():
+            texts = list(chain.from_iterable(found.items()))
+            for start in range(0, len(texts), 2 * BUMPED_AT_ONCE):
+                part = msgspec.msgpack.encode(texts[start : start + 2 * BUMPED_AT_ONCE])
+                yield [_prefix(owner)], [2 * self._ttl_s, part, *others]
 
     def _send(self, commands: Iterator[tuple[Any, ...]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -189,6 +192,10 @@ class Store:
 def fresh() -> str:
     """Return a text that has not been a version yet."""
     return os.urandom(12).hex()
+
+
+def _prefix(owner: int) -> str:
+    return f"cache:{{{owner}}}:version:"
 
 
 def _keys(version: Version, name: str) -> list[str]:
