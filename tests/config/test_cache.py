@@ -388,6 +388,19 @@ def test_a_second_bump_does_nothing_where_the_first_was_the_last(redis, cache, a
     assert row.reads == 4
 
 
+def test_a_second_bump_does_not_bring_back_what_the_first_had_stood_for(cache, alice):
+    row = Row()
+    shown(cache, alice, row.read)
+    bump(cache, alice, "write 1")
+    shown(cache, alice, row.read)
+    row.value = b"new"
+    bump(cache, alice, "write 2")
+
+    bump_again(cache, alice, "write 1")
+
+    assert shown(cache, alice, row.read) == b"new"
+
+
 def test_a_second_bump_that_redis_does_not_take_is_the_callers(server, alice):
     with connected(server) as client:
         cache = process(client)
