@@ -18,10 +18,12 @@ from config.runtime.cache import cache
 from config.runtime.cache.cache import VersionedCache
 from config.runtime.clock import now, rfc3339
 from config.runtime.redis import RedisAway, redis_client
+from config.schedule import JOBS, run_job
 from ledger import lists
 from ledger.clients.authentication import forget_keys
 from ledger.events.first import Behind, First, NotTold
 from ledger.events.lag import age_s
+from ledger.events.relay import in_turn
 from ledger.events.stream import Event, read_window
 from ledger.models import Transaction
 from ledger.posting import report
@@ -473,6 +475,19 @@ def test_a_follower_is_as_old_as_what_it_has_not_taken(people: Tenant, first: Fi
     assert (age_s(first.name) or 0) > 0
     caught_up(first)
     assert age_s(first.name) == 0
+
+
+def test_the_relay_tells_first_and_the_schedule_says_so(db: None, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(lists, "age_s", {First(lists.bump_again).name: 0.0}.get)
+    monkeypatch.setattr(lists._cache, "show_followed", lambda: said.append("followed"))
+    first, behind = in_turn([Diary().follower])
+
+    assert first == First(lists.bump_again)
+    assert isinstance(behind, Behind)
+    assert behind.tell == lists.bump_again
+    assert [run_job(job) for job in JOBS if job.name == "cache_followed"] == [True]
+    assert said == ["followed"]
 
 
 def test_no_status_shows_less_than_a_kept_list_has_shown(people: Tenant, monkeypatch) -> None:
