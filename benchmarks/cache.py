@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from urllib.request import urlopen
@@ -17,15 +18,20 @@ from benchmarks.books import open_books, verify
 from benchmarks.contenders.loop import ACCOUNTS, wallet
 from benchmarks.databases import environment
 from benchmarks.generator import Generator, target_of
-from benchmarks.harness import Options, Row, Table, load, median
+from benchmarks.harness import Options, Row, Table, load, median, percentile
 from benchmarks.payments import api_key, get_request, post_request
 from benchmarks.procs import finished, per_item_ms
 from benchmarks.web import Web, process, web
 from benchmarks.zipf import users
+from config.runtime.cache.cache import VersionedCache
+from config.runtime.cache.store import Version
+from config.runtime.redis import redis_client
 
 CONNECTIONS = 16
 TRANSFERS = 50_000
 WRITES_EVERY = 20
+OPERATIONS, STRETCHES, SHOWN_EVERY = 150_000, 5, 1_000
+TTL_S = 300
 # Until those who seldom ask have asked once; then what counts.
 WARM_STRETCH, STRETCH = 60, 20
 READS = re.compile(r'^cache_reads_total\{cache="transactions",outcome="(\w+)"\} (\S+)$', re.MULTILINE)
@@ -33,6 +39,7 @@ READS = re.compile(r'^cache_reads_total\{cache="transactions",outcome="(\w+)"\} 
 
 def run(options: Options) -> Iterator[Table]:
     """GET /v2/transactions?user_id= of 10,000 users, 95 reads to 5 transfers, with the cache and without."""
+    yield _alone(round(options.seconds * OPERATIONS))
     with ExitStack() as stack:
         books = stack.enter_context(open_books("cache"))
         filling = ["-m", "benchmarks.started", "benchmarks.contenders.transferring", str(TRANSFERS)]
@@ -62,6 +69,41 @@ def run(options: Options) -> Iterator[Table]:
         table.notes.append(f"load {begun:.2f} before, {load():.2f} after; {os.cpu_count()} cores")
         yield table
         print(verify(books))
+
+
+def _alone(operations: int) -> Table:
+    """Measure the cache by itself, as the users come to be known; the lists are empty, so that many are read."""
+    cache = VersionedCache(redis_client(os.environ["REDIS_URL"]), ttl_s=TTL_S)
+    owner, chosen = uuid4().int, users(random.Random(6), ACCOUNTS)
+    table = Table(
+        f"cache: by itself, {ACCOUNTS:,} users by Zipf, 95 reads to 5 writes of two users, each told of twice"
+    )
+    begun, stretch = load(), operations // STRETCHES
+    for number in range(STRETCHES):
+        hits, took_s = 0, list[float]()
+        for step in range(stretch):
+            if step % SHOWN_EVERY == 0:
+                cache.show_followed()
+            if step % WRITES_EVERY:
+                version = Version(owner, str(next(chosen)))
+                asked_at = time.perf_counter()
+                hits += cache.read("bench", version, version.name, bytes).age_s is not None
+                took_s.append(time.perf_counter() - asked_at)
+            else:
+                stamps = {owner: {str(next(chosen)): f"{number}:{step}" for _ in range(2)}}
+                cache.bump(stamps)
+                cache.bump_again(stamps)
+        took_s.sort()
+        table.rows.append(
+            {
+                "operations": f"{number * stretch + 1:,} to {(number + 1) * stretch:,}",
+                "hit_ratio": hits / len(took_s),
+                "read_p50_ms": percentile(took_s, 0.5) * 1000,
+                "read_p99_ms": percentile(took_s, 0.99) * 1000,
+            }
+        )
+    table.notes.append(f"load {begun:.2f} before, {load():.2f} after; {os.cpu_count()} cores")
+    return table
 
 
 def _mix(key: str, source: random.Random) -> Iterator[bytes]:
