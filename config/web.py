@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import wait
@@ -31,6 +32,7 @@ KILL_AFTER_S = 110
 # Whoever has connected before the end says by then what he wants.
 READ_WITHIN_S = 0.3
 HOST = "127.0.0.1"
+STOPS = (signal.SIGINT, signal.SIGTERM)
 # What granian calls backpressure is how many connections a worker has at most, those included that say nothing. And
 # only of who is known to speak HTTP/1 it ends the connection when he does not say what he wants.
 CONNECTIONS_MAX = 10_000
@@ -67,6 +69,7 @@ class WebServer(MPServer):
             self._shd, self._sso = _listeners[idx]  # type: ignore[assignment]
         worker = super()._spawn_worker(idx, target, callback_loader)
         worker.is_alive = partial(_is_alive, worker)  # type: ignore[method-assign]
+        worker.inner.start = partial(_start_unheard, worker.inner.start)
         return worker
 
     def _drop_shared_socket(self) -> None:
@@ -78,8 +81,9 @@ class WebServer(MPServer):
     def _spawn_wsgi_worker(*arguments: Any) -> None:
         """Serve in a worker process, from its beginning to its end."""
         # Until it serves, a signal just ends it; the handlers that it has of the main process only take a note.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         _, (_, listener) = arguments[2:4]
         for _, other in _listeners:
             if other is not listener:
@@ -89,6 +93,15 @@ class WebServer(MPServer):
         from config.shutdown import close_process
 
         close_process()
+
+
+def _start_unheard(start: Callable[[], None]) -> None:
+    """Start a process to which no signal comes until it lets it: what comes meanwhile waits, and is not lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_alive(worker: WorkerProcess) -> bool:

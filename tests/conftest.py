@@ -30,6 +30,10 @@ class _Handler(ShortCut, test_client.ClientHandler):
 
 
 test_client.ClientHandler = _Handler  # type: ignore[misc]  # for every client that is made
+# Nobody guesses the passwords of tests, which are hashed for every person of staff.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# All tests ask from one address; where the limit is the question a test sets it.
+settings.STRANGERS_PER_MINUTE = 1_000_000
 # Else each of those clients looks through all static files before its first request, for 25 ms of CPU.
 settings.WHITENOISE_AUTOREFRESH = True
 # How long an example takes says how busy the machine is.

@@ -117,7 +117,14 @@ def _errors() -> list[DomainError]:
     for middleware in settings.MIDDLEWARE:
         import_string(middleware)
     found = {error.code: error for error in _subclasses(DomainError)}
-    return [error() for _, error in sorted(found.items())]
+    return [_bare(error) for _, error in sorted(found.items())]
+
+
+def _bare(error: type[DomainError]) -> DomainError:
+    """Return one without what its constructor asks for."""
+    one = error.__new__(error)
+    DomainError.__init__(one)
+    return one
 
 
 def _subclasses(parent: type[DomainError]) -> Iterator[type[DomainError]]:

@@ -12,7 +12,7 @@ from config.localstack.stack import ROOT
 
 STORM_S = os.environ.get("STORM_S", "10")
 # What even a short storm has time for.
-OFTEN = ("transfer", "batch", "hold", "capture", "void", "reverse", "freeze", "unfreeze")
+OFTEN = ("transfer", "batch", "hold", "capture")
 
 
 def test_a_storm_of_kills_and_redis_faults_does_no_harm() -> None:
@@ -34,5 +34,5 @@ def test_a_storm_of_kills_and_redis_faults_does_no_harm() -> None:
         *("redis stopped", "redis frozen", "redis flushed"),
     }
     often = {row["kind"]: row["done"] for row in asks}
-    assert all(often[kind] > 0 for kind in OFTEN), often
+    assert all(often.get(kind, 0) > 0 for kind in OFTEN), often
     assert sum(row["accepted"] for row in asks) > 50

@@ -11,9 +11,18 @@ import pytest
 from config.broker import JobsBroker
 from config.localstack.ports import free_port
 from ledger import actors
+from ledger.clients import authentication
 from tests.ledger.backoffice import Staff
 from tests.people import Tenant
 from tests.scratch import manage, scratch_database
+
+
+@pytest.fixture
+def remembered_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that was looked up is not looked up again, however long the test takes."""
+    monkeypatch.setattr(authentication, "_REMEMBERED_S", 600.0)
+    monkeypatch.setattr(authentication, "_RENEWED_AFTER_S", 600.0)
+    authentication.forget_keys()  # those of which another test knows for a second
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def test_amounts_are_compared_in_major_units_of_each_rows_currency(bank: Tenant)
     assert bank.get("/v2/transactions?amount=9.999999999999999999").json()["data"][0]["currency"] == "ETH"
 
 
+@pytest.mark.usefixtures("remembered_keys")
 @pytest.mark.parametrize(("query", "statements"), [("limit=2", 1), ("user_id=alice", 2), ("status=completed", 2)])
 def test_a_page_costs_the_same_statements_however_many_rows(bank: Tenant, traffic, query: str, statements: int) -> None:
     bank.get("/v2/transactions?limit=1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -56,6 +57,7 @@ def test_behind_proxies_the_client_s_own_address_is_told(bank: Tenant, settings)
     assert through.get("/v2/me", REMOTE_ADDR="10.0.0.1").json()["address"] == "198.51.100.4"
 
 
+@pytest.mark.usefixtures("remembered_keys")
 def test_who_asks_again_costs_one_query(bank: Tenant) -> None:
     alice = bank.as_user("alice")
     for tenant in (bank, alice):

@@ -152,6 +152,7 @@ def test_a_key_that_may_not_read_transactions_gets_no_proof() -> None:
     assert problem(bank.get(f"{URL}/{done.id}/proof"))[0] == 403
 
 
+@pytest.mark.usefixtures("remembered_keys")
 def test_a_proof_asks_the_database_the_same_few_things_however_much_is_booked(people: Tenant) -> None:
     hold = people.post(URL, body("5.00", capture="manual")).json()["id"]
     sealed()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from ledger.clients import authentication
+from ledger import lists
 from ledger.clients.models import AuditEntry
 from ledger.models import Account, Journal
 from tests.counted import sent
@@ -98,10 +98,12 @@ def worlds(django_db_setup, django_db_blocker) -> Iterator[dict[int, World]]:
 
 
 @pytest.fixture(autouse=True)
-def _keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authentication, "_REMEMBERED_S", 600.0)
-    monkeypatch.setattr(authentication, "_RENEWED_AFTER_S", 600.0)
-    authentication.forget_keys()  # those of which another test knows for a second
+def _lists_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of a list costs no statement; here its price is asked."""
+    monkeypatch.setattr(lists._cache, "_is_on", False)
+
+
+pytestmark = pytest.mark.usefixtures("remembered_keys")
 
 
 def test_every_operation_has_its_number() -> None:

@@ -120,6 +120,7 @@ def test_none_is_passed_over_while_sixteen_write(people: Tenant) -> None:
     assert len(copy.added) == len(set(copy.added)) == 82
 
 
+@pytest.mark.usefixtures("remembered_keys")
 def test_its_queries_do_not_grow_with_the_page(people: Tenant) -> None:
     for _ in range(5):
         people.post(URL, body("0.10"))
