@@ -65,7 +65,8 @@ def pip() -> list[str]:
 def install_locked(command: list[str], lock: int) -> None:
     """Install what the lock file names and nothing else: checked hashes, no resolution, no compiler."""
     options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--only-binary=:all:"]
-    command = [*command, "install", *options, "-r", str(REQUIREMENTS)]
+    # Most of it is never imported; Python compiles what is.
+    command = [*command, "install", "--no-compile", *options, "-r", str(REQUIREMENTS)]
     # A pip whose caller was killed works on: with the lock it keeps the next one waiting.
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, pass_fds=(lock,))
     # Said once per package when pip's configuration names a folder that is not there.
