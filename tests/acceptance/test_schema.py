@@ -21,7 +21,7 @@ from tests.acceptance.server import Server
 from tests.ledger.letters import recorded
 from tests.people import Tenant
 
-EXAMPLES_PER_OPERATION = 6
+EXAMPLES_PER_OPERATION = 4
 # What only the service can check: a signature, a state, and the grammar of RFC 7240. And what answers with an object
 # that nobody can look at afterwards.
 NOT_MADE_UP = {"cursor", "after", "If-Match", "Prefer", "dry_run"}

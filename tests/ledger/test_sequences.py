@@ -329,7 +329,7 @@ def _reverse(ledger: Product | Reference, *, ask: Ask) -> Answer:
 
 @pytest.mark.timeout(300 * max(1, EFFORT))
 def test_whatever_is_asked_the_ledger_answers_as_the_reference_does(db) -> None:
-    run_state_machine_as_test(Twins, settings=settings(examples(15), stateful_step_count=40))
+    run_state_machine_as_test(Twins, settings=settings(examples(10), stateful_step_count=40))
     offenders = {name for finding in verify().findings for name in finding.clients}
     assert Twins.clients.isdisjoint(offenders)
 
